@@ -1,0 +1,199 @@
+/**
+ * The layers of the house, as data: which room a file lives in, what it may import and what it may touch. The tidy test
+ * holds every file under src/ to this table; docs and reviews can point at it.
+ *
+ * Imports point one way. A room is a folder (its path ends in a slash) or a single file; the longest match wins, so a
+ * contract file can be a room of its own inside the folder of its adapters. A room always may import itself.
+ */
+
+export interface Room {
+  /** A folder of src/ with a closing slash, or one file. */
+  readonly at: string
+  /** The rooms, by their path, that this one may import. */
+  readonly imports: readonly string[]
+  /**
+   * Pure: no socket, disk, clock, timer, random source, global state or `async`. What a pure room needs of the world
+   * comes in as an argument, and that is what lets the simulator run the very code that ships.
+   */
+  readonly pure: boolean
+  /** The packages it may import. `node:` modules stand here for a pure room only; the others may use them all. */
+  readonly packages?: readonly Allowance[]
+  /** In one sentence, what lives here. */
+  readonly says: string
+}
+
+export interface Allowance {
+  /** A package, a `node:` module, or everything below one, written with a slash and a star. */
+  readonly name: string
+  /** Only below this folder; everywhere in the room without it. */
+  readonly under?: string
+  readonly why: string
+}
+
+const machineParts: readonly string[] = ['base/', 'crdt/', 'merge/', 'wire/', 'replica/', 'anti-entropy/', 'gossip/']
+
+/** The contracts, not the adapters behind them: only a composition root picks an adapter. */
+const contracts: readonly string[] = ['store/store.ts', 'transport/transport.ts', 'observe/']
+
+const adapters: readonly string[] = ['store/', 'transport/']
+
+const driverParts: readonly string[] = [...machineParts, 'node/machine.ts', ...contracts]
+
+const embedded: readonly string[] = [...driverParts, 'node/', ...adapters]
+
+/** What `skein` offers is put together here. */
+const compositions: readonly string[] = ['open.ts', 'backup.ts']
+
+const standardSchema: Allowance = {
+  name: '@standard-schema/spec',
+  why: 'types only: the common interface of zod, valibot and arktype',
+}
+
+export const rooms: readonly Room[] = [
+  {
+    at: 'base/',
+    imports: [],
+    pure: true,
+    says: 'Bytes, hashes, random numbers from a seed, assertions, limits and the registry of errors.',
+  },
+  {
+    at: 'crdt/',
+    imports: ['base/'],
+    pure: true,
+    packages: [
+      {
+        name: 'node:zlib',
+        under: 'crdt/types/',
+        why: 'inflating a compressed document chunk is synchronous and gives the same bytes everywhere',
+      },
+      { name: 'yjs', under: 'crdt/types/', why: 'the text type is a Yjs document' },
+      { name: 'lib0/*', under: 'crdt/types/', why: 'the byte codec that Yjs updates are written with' },
+      { name: '@automerge/automerge', under: 'crdt/types/', why: 'the doc type is an Automerge document' },
+      { name: '@automerge/automerge/*', under: 'crdt/types/', why: 'entry points of the same package' },
+    ],
+    says: 'Dots, vectors, the hybrid clock and cells; one file per type below types/.',
+  },
+  {
+    at: 'merge/',
+    imports: ['base/', 'crdt/'],
+    pure: true,
+    says: 'Semantic conflicts: rules, findings at the door, cases, resolutions.',
+  },
+  { at: 'wire/', imports: ['base/', 'crdt/'], pure: true, says: 'Frames, their limits and their total decoder.' },
+  {
+    at: 'replica/',
+    imports: ['base/', 'crdt/', 'merge/', 'wire/'],
+    pure: true,
+    says: 'Spaces and the one door through which every change enters: log, tree, cut, history.',
+  },
+  {
+    at: 'anti-entropy/',
+    imports: ['base/', 'crdt/', 'wire/', 'replica/'],
+    pure: true,
+    says: 'Who differs from whom, and the exchange that mends it.',
+  },
+  {
+    at: 'gossip/',
+    imports: ['base/', 'wire/'],
+    pure: true,
+    says: 'Membership and broadcast. Knows dots, no CRDT type.',
+  },
+  { at: 'store/store.ts', imports: ['base/'], pure: false, says: 'The contract of a store.' },
+  {
+    at: 'store/',
+    imports: ['base/', 'store/store.ts'],
+    pure: false,
+    packages: [{ name: 'level', why: 'the default store' }],
+    says: 'Stores: one file per adapter.',
+  },
+  { at: 'transport/transport.ts', imports: ['base/'], pure: false, says: 'The contract of a transport.' },
+  {
+    at: 'transport/',
+    imports: ['base/', 'transport/transport.ts'],
+    pure: false,
+    says: 'Transports: one file per adapter.',
+  },
+  { at: 'observe/', imports: ['base/'], pure: false, says: 'Metrics, log and trace.' },
+  {
+    at: 'node/machine.ts',
+    imports: machineParts,
+    pure: true,
+    says: 'All protocols composed into one machine, still a value that you feed.',
+  },
+  {
+    at: 'node/',
+    imports: driverParts,
+    pure: false,
+    packages: [standardSchema],
+    says: 'The driver loop round the machine, the handles, HTTP. It obeys and decides nothing.',
+  },
+  {
+    at: 'open.ts',
+    imports: embedded,
+    pure: false,
+    packages: [standardSchema],
+    says: 'openNode: the composition root of an embedded node.',
+  },
+  {
+    at: 'backup.ts',
+    imports: embedded,
+    pure: false,
+    says: 'Backup and restore of a data directory, which needs the node and its store together.',
+  },
+  {
+    at: 'index.ts',
+    imports: [...embedded, ...compositions],
+    pure: false,
+    packages: [standardSchema],
+    says: 'What `skein` exports.',
+  },
+  {
+    at: 'sim/',
+    imports: [...embedded, ...compositions, 'index.ts'],
+    pure: false,
+    says: 'The deterministic world: virtual time, seeded faults, checkers, contract suites.',
+  },
+  {
+    at: 'testing/',
+    imports: [...embedded, ...compositions, 'index.ts', 'sim/'],
+    pure: false,
+    says: 'What `skein/testing` exports.',
+  },
+  {
+    at: 'cli/',
+    imports: [...embedded, ...compositions, 'index.ts', 'sim/', 'testing/'],
+    pure: false,
+    says: 'The command line: the composition root of a daemon.',
+  },
+]
+
+/** Where the program starts: every file of src/ must be reachable from one of these, or from a test. */
+export const entryPoints: readonly string[] = ['src/index.ts', 'src/cli/main.ts', 'src/testing/index.ts']
+
+/**
+ * Files that prove things need no purity. Laws and suites are tests that are handed their subject, a kit is what the
+ * tests of a folder share; no product code imports any of them.
+ */
+export const testSuffixes: readonly string[] = ['.test.ts', '.laws.ts', '.suite.ts', '.test-kit.ts']
+
+/** Names of the global scope that a pure room never reads, each with what takes its place. */
+export const impureGlobals: Readonly<Record<string, string>> = {
+  Date: 'time comes in as nowMs',
+  performance: 'time comes in as nowMs',
+  setTimeout: 'a timer is an output',
+  setInterval: 'a timer is an output',
+  setImmediate: 'a timer is an output',
+  queueMicrotask: 'an order of events is the order of outputs',
+  process: 'the environment belongs to the driver',
+  console: 'what is worth telling is an output',
+  fetch: 'a message is an output',
+  crypto: 'chance comes in as a seeded generator, a hash from base/',
+  globalThis: 'it is the door to all the others',
+  Promise: 'a pure step ends when it returns',
+}
+
+/** The longest file; beyond it there usually hides a second noun (js-libp2p's gossipsub.ts is the warning). */
+export const fileLines: number = 900
+
+/** The largest tracked file: everything here is text that somebody reads. */
+export const blobBytes: number = 300 * 1024
