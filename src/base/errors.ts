@@ -1,0 +1,238 @@
+/**
+ * The registry of errors. An error says what happened to the state and who should act; every code below has a row in
+ * docs/ERRORS.md, and a test holds the two together. Programmer errors are assertions (see assert.ts), never codes.
+ */
+
+interface ErrorFacts {
+  /** What it means, in one sentence. */
+  readonly meaning: string
+  /** What happened to the state: nearly always "unchanged". */
+  readonly state: string
+  /** May the very same call succeed later? */
+  readonly retry: boolean
+  /** What the reader of the message should do. */
+  readonly action: string
+}
+
+export const errorTable = {
+  invalid_argument: {
+    meaning: 'An argument is missing, of the wrong kind or out of its range.',
+    state: 'unchanged',
+    retry: false,
+    action: 'Correct the call; the message names the argument.',
+  },
+  invalid_key: {
+    meaning: 'An entry key, space name or agent name is empty, too long, or not well-formed Unicode.',
+    state: 'unchanged',
+    retry: false,
+    action: 'Use another name; docs/LIMITS.md has the lengths.',
+  },
+  invalid_value: {
+    meaning: 'A value has no canonical form: NaN, an infinity, a lone surrogate, a function, a cycle, a hole.',
+    state: 'unchanged',
+    retry: false,
+    action: 'Send JSON data; the message names the path.',
+  },
+  reserved_name: {
+    meaning: 'A field is called `__proto__`, which JavaScript objects cannot hold safely.',
+    state: 'unchanged',
+    retry: false,
+    action: 'Rename the field.',
+  },
+  too_large: {
+    meaning: 'A key, a value, a delta or a collection is over its limit.',
+    state: 'unchanged',
+    retry: false,
+    action: 'Split it; docs/LIMITS.md has the limits.',
+  },
+  too_deep: {
+    meaning: 'A value is nested deeper than the limit.',
+    state: 'unchanged',
+    retry: false,
+    action: 'Flatten it; docs/LIMITS.md has the limit.',
+  },
+  unknown_type: {
+    meaning: 'There is no CRDT type or operation of that name.',
+    state: 'unchanged',
+    retry: false,
+    action: 'Use one that the message lists.',
+  },
+  type_mismatch: {
+    meaning: 'The entry is alive with another type.',
+    state: 'unchanged',
+    retry: false,
+    action: 'Delete the entry first, or use another key.',
+  },
+  schema_violation: {
+    meaning: "A local write would leave the entry outside the space's schema.",
+    state: 'unchanged',
+    retry: false,
+    action: 'Correct the value at the path that the message names.',
+  },
+  counter_overflow: {
+    meaning: 'A counter or budget would leave the exact integers (2^53 - 1).',
+    state: 'unchanged',
+    retry: false,
+    action: 'Use smaller units of account.',
+  },
+  budget_exceeded: {
+    meaning: 'This node does not hold the rights for that amount.',
+    state: 'unchanged',
+    retry: true,
+    action: 'Spend less, grant more, or have rights transferred to this node.',
+  },
+  unknown_reservation: {
+    meaning: 'No open reservation has that id here: it was settled, refunded or made elsewhere.',
+    state: 'unchanged',
+    retry: false,
+    action: 'Settle where it was reserved; a reservation is settled once.',
+  },
+  budget_not_deletable: {
+    meaning: 'A budget is not deleted: what was spent stays on record.',
+    state: 'unchanged',
+    retry: false,
+    action: 'Revoke what is left of it.',
+  },
+  claim_held: {
+    meaning: 'Another agent holds the claim and it has not expired.',
+    state: 'unchanged',
+    retry: true,
+    action: 'Wait until it is released or expires.',
+  },
+  stale_fence: {
+    meaning: 'The fence given is not the one of the live claim: it was lost to another holder.',
+    state: 'unchanged',
+    retry: false,
+    action: 'Stop the work that the claim covered and acquire anew.',
+  },
+  out_of_range: {
+    meaning: 'A position is outside the list or text.',
+    state: 'unchanged',
+    retry: false,
+    action: 'Read the length first; another writer may have changed it.',
+  },
+  document_invalid: {
+    meaning: 'The bytes are no well-formed Yjs update (V1) or Automerge change, or claim more than they hold.',
+    state: 'unchanged',
+    retry: false,
+    action: 'Send the bytes that the library produced; Yjs updates in format V1.',
+  },
+  nested_transaction: {
+    meaning: 'transact was called inside transact of the same node.',
+    state: 'unchanged',
+    retry: false,
+    action: 'Do it in one transaction, or one after the other.',
+  },
+  space_deleted: {
+    meaning: 'The handle belongs to a generation of the space that was deleted.',
+    state: 'unchanged',
+    retry: false,
+    action: 'Ask the node for the space again; that opens its new generation.',
+  },
+  busy: {
+    meaning: 'More bytes wait for the disk than the bound allows.',
+    state: 'unchanged',
+    retry: true,
+    action: 'Await `durable` of an earlier write, then try again.',
+  },
+  closed: {
+    meaning: 'The node is closed, or closing.',
+    state: 'what was acknowledged as durable is kept; what still waited for the disk may be lost',
+    retry: false,
+    action: 'Open the node again.',
+  },
+  store_full: {
+    meaning: 'The disk refused a write. Writes that returned are kept in memory and retried; reads go on.',
+    state: 'unchanged',
+    retry: true,
+    action: 'Free space on the disk; the node recovers by itself.',
+  },
+  store_locked: {
+    meaning: 'Another process has this data directory open.',
+    state: 'unchanged',
+    retry: true,
+    action: 'Stop the other process, or use another directory.',
+  },
+  store_permission: {
+    meaning: 'The data directory cannot be made, read or written by this user.',
+    state: 'unchanged',
+    retry: false,
+    action: 'Correct the permissions or choose another directory.',
+  },
+  store_newer: {
+    meaning: 'The data directory was written by a newer version of Skein.',
+    state: 'unchanged',
+    retry: false,
+    action: 'Run that version or a later one; nothing was overwritten.',
+  },
+  store_foreign: {
+    meaning: 'The directory holds something that is not a Skein store.',
+    state: 'unchanged',
+    retry: false,
+    action: 'Choose another directory; nothing was overwritten.',
+  },
+  store_damaged: {
+    meaning: 'Bytes on the disk are not those that were written; the message names the range that may be lost.',
+    state: 'nothing was overwritten',
+    retry: false,
+    action: 'Open with `onDamage: "set-aside"` to move the directory aside and start empty, or restore a backup.',
+  },
+  store_failed: {
+    meaning: 'The storage engine failed for a reason of its own; the cause is attached.',
+    state: 'writes that returned are kept in memory and retried',
+    retry: true,
+    action: 'Look at the cause; reopen the node if it stays.',
+  },
+  backup_invalid: {
+    meaning: 'The file is no Skein backup, is cut short, or its checksum is wrong.',
+    state: 'nothing was restored',
+    retry: false,
+    action: 'Use another backup.',
+  },
+  target_exists: {
+    meaning: 'The target of a backup or restore exists already.',
+    state: 'unchanged',
+    retry: false,
+    action: 'Choose a path that does not exist yet; nothing is ever overwritten.',
+  },
+  malformed: {
+    meaning: 'Bytes are not in the canonical form.',
+    state: 'unchanged',
+    retry: false,
+    action: 'Report it: bytes of this kind come from a damaged file, a faulty peer or another program.',
+  },
+  invalid_token: {
+    meaning: 'The token is not one that this version of Skein gave out, or belongs to another space.',
+    state: 'unchanged',
+    retry: false,
+    action: 'Start without a token, and keep the ones you are given.',
+  },
+} as const
+
+export type ErrorCode = keyof typeof errorTable
+
+/** Every error that Skein throws on purpose. `code` is stable, the message is for people. */
+export class SkeinError extends Error {
+  override readonly name: string = 'SkeinError'
+  readonly code: ErrorCode
+  /** More about this case, for machines: the path, the limit, the range. */
+  readonly details: Readonly<Record<string, unknown>>
+
+  constructor(code: ErrorCode, message: string, details: Readonly<Record<string, unknown>> = {}, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause })
+    this.code = code
+    this.details = details
+  }
+
+  get retryable(): boolean {
+    return this.#facts.retry
+  }
+
+  get hint(): string {
+    return this.#facts.action
+  }
+
+  get #facts(): ErrorFacts {
+    return errorTable[this.code]
+  }
+}
