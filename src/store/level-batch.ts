@@ -1,0 +1,141 @@
+/**
+ * A row as LevelDB gets it: the value, then a checksum over key and value; and the batch that gathers such rows.
+ */
+import { assert } from '../base/assert.ts'
+import { SkeinError } from '../base/errors.ts'
+import { checksum32, hash128, lanes } from '../base/hash.ts'
+import type { Level } from 'level'
+import { assertUserKey } from './memory.ts'
+import type { Batch } from './store.ts'
+
+export type Database = Level<Uint8Array, Uint8Array>
+
+const CHECKSUM_BYTES = 4
+
+/** Does a stored value (the value, then its checksum) belong to this key and is it whole? */
+export function isIntact(key: Uint8Array, stored: Uint8Array): boolean {
+  const end = stored.length - CHECKSUM_BYTES
+  if (end < 0) return false
+  const check = checksum32(stored, 0, end, checksum32(key, 0, key.length, 0))
+  return (
+    stored[end] === (check & 0xff) &&
+    stored[end + 1] === ((check >>> 8) & 0xff) &&
+    stored[end + 2] === ((check >>> 16) & 0xff) &&
+    stored[end + 3] === check >>> 24
+  )
+}
+
+/** LevelDB gives Buffers, whose `slice` does not copy; readers are promised a Uint8Array. */
+export function plain(buffer: Uint8Array, length: number = buffer.length): Uint8Array {
+  return new Uint8Array(buffer.buffer, buffer.byteOffset, length)
+}
+
+export function valueOf(key: Uint8Array, stored: Uint8Array): Uint8Array {
+  if (isIntact(key, stored)) return plain(stored, stored.length - CHECKSUM_BYTES)
+  throw new SkeinError('store_damaged', 'A row on the disk does not have the checksum that was written with it.', {
+    key: key.slice(),
+    firstKey: key.slice(),
+    lastKey: key.slice(),
+  })
+}
+
+/**
+ * Rows in one growing arena, with their checksums in place. It outlives the database handle, so that a rejected write can be
+ * repeated on a new one; LevelDB copies the rows natively at the commit, which makes the arena free for the next batch.
+ */
+export class LevelBatch implements Batch {
+  #arena: Uint8Array
+  #at = 0
+  /** Four words a row: start, key length, stored length (-1 for a deletion), checksum. */
+  #table: Int32Array = new Int32Array(256)
+  count = 0
+  sizeBytes = 0
+  spent = false
+
+  constructor(arena: Uint8Array) {
+    this.#arena = arena
+  }
+
+  put(key: Uint8Array, value: Uint8Array): void {
+    const stored = value.length + CHECKSUM_BYTES
+    const start = this.#begin(key, stored)
+    const arena = this.#arena
+    const from = start + key.length
+    arena.set(value, from)
+    const end = from + value.length
+    const check = checksum32(value, 0, value.length, checksum32(key, 0, key.length, 0))
+    arena[end] = check
+    arena[end + 1] = check >>> 8
+    arena[end + 2] = check >>> 16
+    arena[end + 3] = check >>> 24
+    this.#end(start, key.length, stored, check)
+    this.sizeBytes += value.length
+  }
+
+  del(key: Uint8Array): void {
+    const start = this.#begin(key, 0)
+    this.#end(start, key.length, -1, checksum32(key, 0, key.length, 1))
+  }
+
+  /** Gives the rows to LevelDB, in order; it copies them at once. */
+  drain(chained: ReturnType<Database['batch']>): void {
+    const { buffer } = this.#arena
+    const table = this.#table
+    for (let row = 0, stop = 4 * this.count; row < stop; row += 4) {
+      const start = table[row] as number
+      const keyLength = table[row + 1] as number
+      const stored = table[row + 2] as number
+      const key = new Uint8Array(buffer, start, keyLength)
+      if (stored === -1) chained.del(key)
+      else chained.put(key, new Uint8Array(buffer, start + keyLength, stored))
+    }
+  }
+
+  /** A hash over the records: lengths and checksums of all rows in order, which stand for their bytes. */
+  content(): Uint8Array {
+    const bytes = new Uint8Array(this.#table.buffer, 0, 16 * this.count)
+    hash128(bytes, 0, bytes.length, 0x62, 0x61, 0x74, this.count)
+    const content = new Uint8Array(16)
+    const view = new DataView(content.buffer)
+    for (let lane = 0; lane < 4; lane++) view.setUint32(4 * lane, lanes[lane] as number, true)
+    return content
+  }
+
+  /** Called once, when the write is done: the arena, for the next batch. */
+  spend(): Uint8Array {
+    this.spent = true
+    const arena = this.#arena
+    this.#arena = new Uint8Array(0)
+    return arena
+  }
+
+  #begin(key: Uint8Array, storedLength: number): number {
+    assertUserKey(key)
+    assert(!this.spent, 'a batch that was written is not filled again')
+    const start = this.#at
+    const need = start + key.length + storedLength
+    if (need > this.#arena.length) {
+      const grown = new Uint8Array(Math.max(2 * this.#arena.length, need))
+      grown.set(this.#arena.subarray(0, start))
+      this.#arena = grown
+    }
+    this.#arena.set(key, start)
+    this.sizeBytes += key.length
+    return start
+  }
+
+  #end(start: number, keyLength: number, storedLength: number, check: number): void {
+    const row = 4 * this.count
+    if (row === this.#table.length) {
+      const grown = new Int32Array(2 * this.#table.length)
+      grown.set(this.#table)
+      this.#table = grown
+    }
+    this.#table[row] = start
+    this.#table[row + 1] = keyLength
+    this.#table[row + 2] = storedLength
+    this.#table[row + 3] = check
+    this.#at = start + keyLength + Math.max(0, storedLength)
+    this.count++
+  }
+}
