@@ -1,0 +1,222 @@
+/**
+ * One origin's part of a space: its sequence, its chain, and its stretch of the log. The log keeps deltas whole, in
+ * the bytes in which they were written, from a floor up to the head; catch-up, history and evidence read it.
+ *
+ * Pruning works on segments of 256 deltas, so that it needs to read nothing: a segment remembers its size and the time
+ * of its last delta.
+ */
+import { assert } from '../base/assert.ts'
+import { Reader, Writer } from '../base/msgpack.ts'
+import type { RowReader, RowSink } from '../base/rows.ts'
+import { startChain } from '../crdt/delta.ts'
+import type { Chain } from '../crdt/delta.ts'
+import type { Dot, OriginId, Vector } from '../crdt/dot.ts'
+import type { Names } from './names.ts'
+import { KeyWriter, Views, table } from './row-keys.ts'
+
+/** Deltas in a segment. A guess: small enough to prune finely, large enough to be rare. */
+const segmentDeltas = 256
+
+export interface LogHome {
+  readonly number: number
+  readonly name: string
+  readonly generation: number
+  readonly rows: RowReader
+  readonly origins: Names<OriginId>
+}
+
+export interface LogEntry {
+  /** Place in the order in which this node applied the space's deltas. */
+  readonly place: number
+  readonly body: Uint8Array
+}
+
+interface Segment {
+  readonly first: number
+  last: number
+  bytes: number
+  /** Hybrid time of its last delta. */
+  time: number
+}
+
+const keys = new KeyWriter()
+const row = new Writer()
+const views = new Views()
+
+export class OriginLog implements Dot {
+  readonly origin: OriginId
+  /** Its local number. */
+  readonly number: number
+  /** The highest contiguous sequence applied. */
+  seq = 0
+  readonly chain: Chain
+  /** Hybrid time of the last delta. */
+  time = 0
+  /** Place in local order of the last delta. */
+  place = 0
+  /** The first sequence that the log still holds; head + 1 when it holds none. */
+  floor = 1
+  bytes = 0
+  /** What the origin had seen of others at its last delta, in full. */
+  readonly context: Vector = new Map()
+  dirty = false
+  readonly #home: LogHome
+  #waiting: LogEntry[] = []
+  /** How many of the waiting are in the batch that is under way. */
+  #taken = 0
+  #segments: Segment[] = []
+  #closed: Segment[] = []
+  #doomed: Segment[] = []
+
+  constructor(home: LogHome, origin: OriginId) {
+    this.#home = home
+    this.origin = origin
+    this.number = home.origins.numberOf(origin)
+    this.chain = startChain(home.name, home.generation, origin)
+  }
+
+  /** Takes up the next delta. The caller has advanced the chain. */
+  append(body: Uint8Array, place: number, time: number, context: readonly Dot[]): void {
+    this.seq++
+    this.time = time
+    this.place = place
+    this.bytes += body.length
+    this.dirty = true
+    for (const dot of context) this.context.set(dot.origin, dot.seq)
+    this.#waiting.push({ place, body })
+    let segment = this.#segments.at(-1)
+    if (segment === undefined || segment.last - segment.first + 1 >= segmentDeltas) {
+      if (segment !== undefined) this.#closed.push(segment)
+      this.#segments.push((segment = { first: this.seq, last: this.seq, bytes: 0, time }))
+    }
+    segment.last = this.seq
+    segment.bytes += body.length
+    segment.time = time
+  }
+
+  /** A delta of the log, or undefined below the floor or beyond the head. */
+  entry(seq: number): LogEntry | undefined {
+    if (seq < this.floor || seq > this.seq) return undefined
+    const waiting = this.#waiting[seq - (this.seq - this.#waiting.length) - 1]
+    if (waiting !== undefined) return waiting
+    const bytes = this.#home.rows.get(this.#logKey(seq))
+    if (bytes === undefined) return undefined
+    const reader = new Reader(bytes)
+    const place = reader.uint()
+    return { place, body: bytes.subarray(reader.at) }
+  }
+
+  get storedSeq(): number {
+    return this.seq - this.#waiting.length
+  }
+
+  /** The oldest segment's last time, or undefined when the log is empty. */
+  get oldest(): { readonly time: number; readonly bytes: number; readonly last: number } | undefined {
+    return this.#segments[0]
+  }
+
+  /** Drops the oldest segment from the log. */
+  dropOldest(): void {
+    const segment = this.#segments.shift()
+    assert(segment !== undefined, 'only a segment that is there is dropped')
+    this.floor = segment.last + 1
+    this.bytes -= segment.bytes
+    this.dirty = true
+    this.#doomed.push(segment)
+  }
+
+  flush(sink: RowSink): void {
+    const { number: space } = this.#home
+    const first = this.seq - this.#waiting.length + 1
+    for (; this.#taken < this.#waiting.length; this.#taken++) {
+      const seq = first + this.#taken
+      if (seq < this.floor) continue
+      const { place, body } = this.#waiting[this.#taken] as LogEntry
+      row.rewind()
+      row.begin()
+      row.number(place)
+      row.raw(body)
+      sink.put(this.#logKey(seq), views.first(row.bytes, row.at))
+    }
+    for (const segment of this.#closed) {
+      if (segment.last < this.floor) continue
+      row.rewind()
+      row.begin()
+      row.number(segment.last)
+      row.number(segment.bytes)
+      row.number(segment.time)
+      sink.put(this.#segmentKey(segment.first), row.bytes.subarray(0, row.at))
+    }
+    this.#closed = []
+    for (const segment of this.#doomed) {
+      for (let seq = segment.first; seq <= segment.last; seq++) sink.del(this.#logKey(seq))
+      sink.del(this.#segmentKey(segment.first))
+    }
+    this.#doomed = []
+    sink.put(keys.start(table.writer).short(space).ordered(this.number).bytes, this.#encode())
+    this.dirty = false
+  }
+
+  /** The batch that `flush` filled is on disk. */
+  stored(): void {
+    this.#waiting.splice(0, this.#taken)
+    this.#taken = 0
+  }
+
+  #encode(): Uint8Array {
+    const open = this.#segments.at(-1)
+    row.rewind()
+    row.begin()
+    row.number(this.seq)
+    for (const lane of this.chain) row.number(lane)
+    row.number(this.time)
+    row.number(this.place)
+    row.number(this.floor)
+    row.number(this.bytes)
+    row.number(open?.first ?? 0)
+    row.number(open?.bytes ?? 0)
+    row.array(2 * this.context.size)
+    for (const [origin, seq] of this.context) {
+      row.number(this.#home.origins.numberOf(origin))
+      row.number(seq)
+    }
+    return row.bytes.subarray(0, row.at)
+  }
+
+  /** For opening: the writer row, then its closed segments in order. */
+  load(bytes: Uint8Array): void {
+    const reader = new Reader(bytes)
+    this.seq = reader.uint()
+    for (let i = 0; i < this.chain.length; i++) this.chain[i] = reader.uint()
+    this.time = reader.uint()
+    this.place = reader.uint()
+    this.floor = reader.uint()
+    this.bytes = reader.uint()
+    const first = reader.uint()
+    const bytesOpen = reader.uint()
+    if (first > 0 && first >= this.floor) {
+      this.#segments.push({ first, last: this.seq, bytes: bytesOpen, time: this.time })
+    }
+    for (let left = reader.array(); left > 0; left -= 2) {
+      const origin = this.#home.origins.nameOf(reader.uint())
+      this.context.set(origin, reader.uint())
+    }
+  }
+
+  loadSegment(first: number, bytes: Uint8Array): void {
+    const reader = new Reader(bytes)
+    const segment = { first, last: reader.uint(), bytes: reader.uint(), time: reader.uint() }
+    // They come in order, and before the open one, which the writer row brought.
+    const open = this.#segments.pop()
+    if (segment.last >= this.floor && segment.first !== open?.first) this.#segments.push(segment)
+    if (open !== undefined) this.#segments.push(open)
+  }
+
+  #logKey(seq: number): Uint8Array {
+    return keys.start(table.log).short(this.#home.number).ordered(this.number).ordered(seq).bytes
+  }
+
+  #segmentKey(first: number): Uint8Array {
+    return keys.start(table.segment).short(this.#home.number).ordered(this.number).ordered(first).bytes
+  }
+}

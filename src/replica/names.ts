@@ -1,0 +1,64 @@
+/**
+ * Numbers for names: on disk an origin or an agent is a small number, given out once and kept for good. In memory the
+ * names themselves are used, so nothing outside the rows ever sees a number.
+ */
+import { toHex } from '../base/bytes.ts'
+import { assert } from '../base/assert.ts'
+import type { RowSink } from '../base/rows.ts'
+import { bytesOf, originId } from '../crdt/dot.ts'
+import type { OriginId } from '../crdt/dot.ts'
+import { KeyWriter } from './row-keys.ts'
+
+const keys = new KeyWriter()
+
+export class Names<Name extends string> {
+  readonly #table: number
+  readonly #encode: (name: Name) => Uint8Array
+  readonly #names: Name[] = []
+  readonly #numbers = new Map<Name, number>()
+  /** Names from here on have no row yet. */
+  #written = 0
+
+  constructor(tableByte: number, encode: (name: Name) => Uint8Array) {
+    this.#table = tableByte
+    this.#encode = encode
+  }
+
+  /** For opening: rows come in order of their numbers. */
+  load(name: Name): void {
+    assert(this.#written === this.#names.length, 'names are loaded before any is added')
+    this.#numbers.set(name, this.#names.length)
+    this.#names.push(name)
+    this.#written++
+  }
+
+  numberOf(name: Name): number {
+    let number = this.#numbers.get(name)
+    if (number === undefined) {
+      number = this.#names.length
+      this.#names.push(name)
+      this.#numbers.set(name, number)
+    }
+    return number
+  }
+
+  nameOf(number: number): Name {
+    const name = this.#names[number]
+    assert(name !== undefined, 'a number on disk has its name')
+    return name
+  }
+
+  flush(sink: RowSink): void {
+    for (; this.#written < this.#names.length; this.#written++) {
+      sink.put(keys.start(this.#table).ordered(this.#written).bytes, this.#encode(this.nameOf(this.#written)))
+    }
+  }
+}
+
+export function encodeOrigin(origin: OriginId): Uint8Array {
+  return bytesOf(origin)
+}
+
+export function decodeOrigin(bytes: Uint8Array): OriginId {
+  return originId(toHex(bytes))
+}

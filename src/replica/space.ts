@@ -1,0 +1,349 @@
+/**
+ * One space of a replica: its vector, its entries, its tree and its log, and the one door through which every change
+ * enters, whoever made it. Everything here is synchronous and happens in memory; `flush` writes the rows of what changed.
+ */
+import { assert } from '../base/assert.ts'
+import { compareUtf8 } from '../base/bytes.ts'
+import { Reader, Writer } from '../base/msgpack.ts'
+import type { RowReader, RowSink } from '../base/rows.ts'
+import { appended, cellKey } from '../crdt/change.ts'
+import { compareSiblings, hasDot } from '../crdt/cell.ts'
+import type { Path, Siblings, TypeId } from '../crdt/cell.ts'
+import { ticksPerMs } from '../crdt/clock.ts'
+import { advanceChain } from '../crdt/delta.ts'
+import type { CellWrite, Delta } from '../crdt/delta.ts'
+import { bytesOf, covers } from '../crdt/dot.ts'
+import type { Dot, OriginId, Vector } from '../crdt/dot.ts'
+import type { EntryCache } from './cache.ts'
+import { StoredEntry, StoredSibling } from './entry.ts'
+import type { EntryHome } from './entry.ts'
+import { OriginLog } from './log.ts'
+import type { LogHome } from './log.ts'
+import type { Names } from './names.ts'
+import { KeyWriter, table } from './row-keys.ts'
+import { Tree, readSumFrom, writeSum } from './tree.ts'
+
+export interface SpaceFacts {
+  readonly number: number
+  readonly name: string
+  readonly generation: number
+}
+
+export interface SpaceHome {
+  readonly rows: RowReader
+  readonly origins: Names<OriginId>
+  readonly agents: Names<string>
+  readonly cache: EntryCache
+}
+
+/** How long the log keeps deltas that every roster member has. */
+export interface Retention {
+  readonly keepMs: number
+  /** Above this many bytes the oldest go whatever their age. */
+  readonly keepBytes: number
+}
+
+const keys = new KeyWriter()
+const row = new Writer()
+const none: StoredSibling[] = []
+
+export class Space implements SpaceFacts, EntryHome, LogHome {
+  readonly number: number
+  readonly name: string
+  readonly generation: number
+  readonly rows: RowReader
+  readonly origins: Names<OriginId>
+  readonly agents: Names<string>
+  readonly cache: EntryCache
+  readonly vector: Vector = new Map()
+  readonly logs: Map<OriginId, OriginLog> = new Map()
+  readonly tree: Tree
+  /** Deltas applied here, in local order. */
+  places = 0
+  /** Bytes of deltas in the log, over all origins. */
+  logBytes = 0
+  /** Entries with a live cell. */
+  entryCount = 0
+  deleted = false
+  /** Wall time of the next expiry, Infinity for none. */
+  nextExpiry: number = Infinity
+  /** Origins that moved since the own last delta: the context of the next. */
+  readonly news: Set<OriginId> = new Set()
+  readonly #entries = new Map<string, StoredEntry>()
+  #dirtyEntries: StoredEntry[] = []
+  /** Entries in the batch that is under way. */
+  #storing: StoredEntry[] = []
+  readonly #flushing: OriginLog[] = []
+  #expiries: { key: string; name: string; sibling: StoredSibling; gone: boolean }[] = []
+  dirty = false
+
+  constructor(home: SpaceHome, facts: SpaceFacts) {
+    this.rows = home.rows
+    this.origins = home.origins
+    this.agents = home.agents
+    this.cache = home.cache
+    this.number = facts.number
+    this.name = facts.name
+    this.generation = facts.generation
+    this.tree = new Tree(facts.number, home.rows)
+  }
+
+  /** The entry, read from its row when it is not at hand. */
+  entry(key: string): StoredEntry {
+    let entry = this.#entries.get(key)
+    if (entry === undefined) {
+      entry = new StoredEntry(this, key)
+      entry.read()
+      this.#entries.set(key, entry)
+      this.cache.add(entry)
+    } else entry.used = true
+    return entry
+  }
+
+  /** An entry whose row a scan has read already; not kept, so that a scan does not empty the cache. */
+  entryFromRow(key: string, bytes: Uint8Array): StoredEntry {
+    const cached = this.#entries.get(key)
+    if (cached !== undefined) return cached
+    const entry = new StoredEntry(this, key)
+    entry.decode(bytes)
+    return entry
+  }
+
+  weigh(entry: StoredEntry): void {
+    if (this.#entries.get(entry.key) === entry) this.cache.weigh(entry)
+  }
+
+  /** Entries under a prefix whose rows are not on disk as they are now, in the order of their keys. */
+  unstored(prefix: string): StoredEntry[] {
+    const found: StoredEntry[] = []
+    for (const entry of this.#entries.values()) {
+      if (entry.dirtyIn > this.cache.storedBatch && entry.key.startsWith(prefix)) found.push(entry)
+    }
+    return found.sort((a, b) => compareUtf8(a.key, b.key))
+  }
+
+  forget(key: string): void {
+    this.#entries.delete(key)
+  }
+
+  log(origin: OriginId): OriginLog {
+    let log = this.logs.get(origin)
+    if (log === undefined) this.logs.set(origin, (log = new OriginLog(this, origin)))
+    return log
+  }
+
+  /** What the next delta of this origin says that it has newly seen. */
+  contextFor(own: OriginId): Dot[] {
+    const context: Dot[] = []
+    const first = !this.vector.has(own)
+    for (const origin of first ? this.vector.keys() : this.news) {
+      if (origin !== own) context.push({ origin, seq: this.vector.get(origin) as number })
+    }
+    return context
+  }
+
+  /** The highest sequence of an origin that the disk has. */
+  storedSeq(origin: OriginId): number {
+    return this.logs.get(origin)?.storedSeq ?? 0
+  }
+
+  /** May this delta be applied now? */
+  ready(delta: Delta): boolean {
+    return (
+      delta.seq === (this.vector.get(delta.origin) ?? 0) + 1 && delta.context.every((dot) => covers(this.vector, dot))
+    )
+  }
+
+  /**
+   * The one door. Applies a delta whole: cells, tree, chain, vector, log. `batch` is the number of the batch that will
+   * carry it to the disk. The caller has made sure that it is ready.
+   */
+  apply(delta: Delta, body: Uint8Array, own: boolean, batch: number): void {
+    const { origin, seq, time, agent, clears, writes } = delta
+    const log = this.log(origin)
+    assert(seq === log.seq + 1, 'deltas of an origin are applied in order, once')
+    advanceChain(log.chain, body)
+    for (const { key, type, keep } of clears) {
+      const entry = this.entry(key)
+      const wasEmpty = entry.empty
+      for (const name of entry.names()) {
+        if (type !== 0 && name.charCodeAt(0) !== type) continue
+        const before = entry.at(name)
+        const after = before.filter((sibling) => !this.#clears(log, delta, own, sibling) || hasDot(keep, sibling))
+        if (after.length < before.length) this.#swap(entry, name, before, after)
+      }
+      this.#touched(entry, wasEmpty, batch)
+    }
+    let entry: StoredEntry | undefined
+    for (const write of writes) {
+      if (entry?.key !== write.key) entry = this.entry(write.key)
+      const wasEmpty = entry.empty
+      const sibling =
+        write.value === undefined
+          ? undefined
+          : new StoredSibling(origin, seq, time, agent, write.value, write.expires)
+      this.#write(entry, write, sibling)
+      this.#touched(entry, wasEmpty, batch)
+    }
+    this.vector.set(origin, seq)
+    if (own) this.news.clear()
+    else this.news.add(origin)
+    log.append(body, ++this.places, time, delta.context)
+    this.logBytes += body.length
+    this.dirty = true
+  }
+
+  #clears(log: OriginLog, delta: Delta, own: boolean, sibling: Dot): boolean {
+    // A writer here has seen all that is here. Another had seen its context and its own earlier deltas.
+    if (own || sibling.origin === delta.origin) return true
+    const context = delta.context.find((dot) => dot.origin === sibling.origin)?.seq ?? log.context.get(sibling.origin)
+    return sibling.seq <= (context ?? 0)
+  }
+
+  #write(entry: StoredEntry, write: CellWrite, sibling: StoredSibling | undefined): void {
+    const name = cellKey(write.type, write.path)
+    const before = entry.at(name)
+    let after: StoredSibling[] = none
+    for (const other of before as readonly StoredSibling[]) {
+      if (!hasDot(write.supersedes, other)) after = appended(after, other)
+    }
+    if (sibling !== undefined) {
+      after = appended(after, sibling)
+      if (after.length > 1) after.sort(compareSiblings)
+    }
+    this.#swap(entry, name, before, after)
+    if (sibling !== undefined && sibling.expires !== 0) this.#expire(entry.key, name, sibling, false)
+  }
+
+  /** Replaces the siblings of a cell and keeps the tree true. */
+  #swap(entry: StoredEntry, name: string, before: Siblings, after: Siblings): void {
+    const type: TypeId = name.charCodeAt(0)
+    const path: Path = name.slice(1)
+    for (const sibling of before as readonly StoredSibling[]) {
+      if (after.includes(sibling)) continue
+      sibling.digest(entry.key, type, path)
+      this.tree.subtract(entry.leaf)
+      if (sibling.expires !== 0) this.#expire(entry.key, name, sibling, true)
+    }
+    for (const sibling of after as readonly StoredSibling[]) {
+      if (before.includes(sibling)) continue
+      sibling.digest(entry.key, type, path)
+      this.tree.add(entry.leaf)
+    }
+    entry.set(name, after)
+  }
+
+  #touched(entry: StoredEntry, wasEmpty: boolean, batch: number): void {
+    if (entry.empty !== wasEmpty) this.entryCount += wasEmpty ? 1 : -1
+    entry.unsettled = true
+    if (entry.dirtyIn === batch) return
+    entry.dirtyIn = batch
+    this.#dirtyEntries.push(entry)
+  }
+
+  #expire(key: string, name: string, sibling: StoredSibling, gone: boolean): void {
+    this.#expiries.push({ key, name, sibling, gone })
+    if (!gone && sibling.expires < this.nextExpiry) this.nextExpiry = sibling.expires
+  }
+
+  /** Writes the rows of everything that changed. `agents` and `origins` are flushed by the replica, after this. */
+  flush(sink: RowSink): void {
+    for (const entry of this.#dirtyEntries) {
+      entry.flush(sink)
+      this.cache.weigh(entry)
+    }
+    this.#storing = this.#dirtyEntries
+    this.#dirtyEntries = []
+    this.tree.flush(sink)
+    for (const log of this.logs.values()) {
+      if (!log.dirty) continue
+      log.flush(sink)
+      this.#flushing.push(log)
+    }
+    for (const { key, name, sibling, gone } of this.#expiries) {
+      const rowKey = this.#expiryKey(key, name, sibling)
+      if (gone) sink.del(rowKey)
+      else sink.put(rowKey, new Uint8Array(0))
+    }
+    this.#expiries = []
+    sink.put(keys.start(table.space).short(this.number).bytes, this.#encode())
+    this.dirty = false
+  }
+
+  /** The batch is on disk: what it carried may leave memory. */
+  stored(): void {
+    for (const log of this.#flushing) log.stored()
+    this.#flushing.length = 0
+    for (const entry of this.#storing) if (entry.dirtyIn <= this.cache.storedBatch) entry.settle()
+    this.#storing = []
+  }
+
+  /**
+   * Drops log segments: those below the cut and older than `keepMs`, and the oldest of all while more than `keepBytes`
+   * are kept. Returns how many deltas went.
+   */
+  prune(cut: (origin: OriginId) => number, nowMs: number, retention: Retention, most: number): number {
+    const before = (nowMs - retention.keepMs) * ticksPerMs
+    let dropped = 0
+    while (dropped < most) {
+      let oldest: OriginLog | undefined
+      for (const log of this.logs.values()) {
+        const time = log.oldest?.time
+        if (time !== undefined && (oldest === undefined || time < (oldest.oldest?.time ?? 0))) oldest = log
+      }
+      const segment = oldest?.oldest
+      if (oldest === undefined || segment === undefined) break
+      const stable = segment.last <= cut(oldest.origin)
+      if (!stable || (segment.time > before && this.logBytes <= retention.keepBytes)) break
+      dropped += segment.last - oldest.floor + 1
+      this.logBytes -= segment.bytes
+      oldest.dropOldest()
+      this.dirty = true
+    }
+    return dropped
+  }
+
+  #expiryKey(key: string, name: string, sibling: StoredSibling): Uint8Array {
+    const named = new TextEncoder().encode(key)
+    return keys
+      .start(table.expiry)
+      .short(this.number)
+      .ordered(sibling.expires)
+      .ordered(named.length)
+      .raw(named)
+      .ordered(name.length)
+      .raw(Uint8Array.from(name, (unit) => unit.charCodeAt(0)))
+      .raw(bytesOf(sibling.origin))
+      .ordered(sibling.seq).bytes
+  }
+
+  #encode(): Uint8Array {
+    row.rewind()
+    row.begin()
+    row.string(this.name)
+    row.number(this.generation)
+    row.number(this.deleted ? 1 : 0)
+    row.number(this.places)
+    row.number(this.entryCount)
+    writeSum(row, this.tree.root)
+    return row.bytes.subarray(0, row.at)
+  }
+
+  /** For opening: everything in the space row but what names the space. */
+  load(bytes: Uint8Array): void {
+    const reader = new Reader(bytes)
+    reader.string()
+    reader.uint()
+    this.deleted = reader.uint() === 1
+    this.places = reader.uint()
+    this.entryCount = reader.uint()
+    readSumFrom(reader, this.tree.root)
+    reader.finish()
+  }
+}
+
+/** The name and generation in a space row. */
+export function readSpaceFacts(number: number, bytes: Uint8Array): SpaceFacts {
+  const reader = new Reader(bytes)
+  return { number, name: reader.string(), generation: reader.uint() }
+}
