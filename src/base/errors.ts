@@ -28,7 +28,7 @@ export const errorTable = {
     action: 'Use another name; docs/LIMITS.md has the lengths.',
   },
   invalid_value: {
-    meaning: 'A value has no canonical form: NaN, an infinity, a lone surrogate, a function, a cycle, a hole.',
+    meaning: 'A value has no canonical form: NaN, an infinity, a lone surrogate, a function, a hole in an array.',
     state: 'unchanged',
     retry: false,
     action: 'Send JSON data; the message names the path.',
@@ -188,6 +188,12 @@ export const errorTable = {
     state: 'nothing was restored',
     retry: false,
     action: 'Use another backup.',
+  },
+  file_failed: {
+    meaning: 'A file that was named cannot be read or written; the cause is attached.',
+    state: 'unchanged',
+    retry: true,
+    action: 'Look at the path and its permissions.',
   },
   target_exists: {
     meaning: 'The target of a backup or restore exists already.',

@@ -241,7 +241,11 @@ export class ChangeSet {
       throw new SkeinError('invalid_argument', `ttlMs: a ${type.name} does not expire`, { type: type.name })
     }
     const expires = ttlMs > 0 ? this.#stamp.nowMs + ttlMs : 0
-    return operation.run(this.#cells(staged, type.id), new EntryChange(this, this.#stamp, staged, type.id, expires), args)
+    return operation.run(
+      this.#cells(staged, type.id),
+      new EntryChange(this, this.#stamp, staged, type.id, expires),
+      args,
+    )
   }
 
   /** The value of an entry as this change would leave it. */
@@ -282,7 +286,9 @@ export class ChangeSet {
     const staged = this.#stage(entry)
     const type = name.charCodeAt(0)
     const path = name.slice(1)
-    const siblings = staged.get(type, path).filter((sibling) => sibling.seq === dot.seq && sibling.origin === dot.origin)
+    const siblings = staged
+      .get(type, path)
+      .filter((sibling) => sibling.seq === dot.seq && sibling.origin === dot.origin)
     if (siblings.length > 0) this.put(staged, type, path, undefined, siblings, 0)
   }
 
@@ -321,7 +327,14 @@ export class ChangeSet {
     }
   }
 
-  put(staged: Staged, type: TypeId, path: Path, value: Uint8Array | undefined, over: Siblings | undefined, expires: number): void {
+  put(
+    staged: Staged,
+    type: TypeId,
+    path: Path,
+    value: Uint8Array | undefined,
+    over: Siblings | undefined,
+    expires: number,
+  ): void {
     const name = cellKey(type, path)
     const cell = staged.pending.get(name)
     if (cell === undefined) {
@@ -436,7 +449,10 @@ class EntryChange implements Change {
 }
 
 export function tooLarge(what: string, sizeBytes: number, limit: number): SkeinError {
-  return new SkeinError('too_large', `a ${what} of ${sizeBytes} bytes is over the limit of ${limit}`, { sizeBytes, limit })
+  return new SkeinError('too_large', `a ${what} of ${sizeBytes} bytes is over the limit of ${limit}`, {
+    sizeBytes,
+    limit,
+  })
 }
 
 /** True if a cell holds exactly this value and nothing beside it: writing it again would change nothing. */

@@ -21,7 +21,14 @@ const delta: Delta = {
   reason: 'because',
   clears: [{ key: 'gone', type: 0, keep: [{ origin: b, seq: 2 }] }],
   writes: [
-    { key: 'k', type: 2, path: pathOf(['x']), value: encodeValue('v'), expires: 0, supersedes: [{ origin: a, seq: 8 }] },
+    {
+      key: 'k',
+      type: 2,
+      path: pathOf(['x']),
+      value: encodeValue('v'),
+      expires: 0,
+      supersedes: [{ origin: a, seq: 8 }],
+    },
     { key: 'k', type: 2, path: pathOf(['y']), value: undefined, expires: 0, supersedes: [{ origin: b, seq: 1 }] },
     { key: 'l', type: 1, path: '\xc0', value: encodeValue(1), expires: 99, supersedes: [] },
   ],

@@ -138,7 +138,7 @@ export class History {
     const generate = workload[type.name]
     if (generate === undefined) throw new Error(`${type.name} has no line in the workload`)
     const shown = replica.read(type).value
-    const [operation, args] = deletes ? (['delete', {}] as const) : generate(chance, shown)
+    const [operation, args] = deletes ? (['delete entry', {}] as const) : generate(chance, shown)
     const nowMs = replica.nowMs(this.worldMs)
     const time = replica.clock.next(nowMs)
     const { origin: writer, agent } = replica

@@ -42,6 +42,8 @@ const repeatable: Readonly<Record<string, readonly string[]>> = {
   list: [],
   claim: ['acquire', 'renew', 'release'],
   budget: [],
+  text: [],
+  doc: [],
 }
 
 const join = (...states: readonly State[]): State => {
@@ -153,7 +155,7 @@ describe.each(families)('%s', (_name, members) => {
             const again = { origin: event.origin, time: replica.clock.last + 1, nowMs: event.nowMs, agent: event.agent }
             const name = event.operation
             const [type] = members
-            if (name === 'delete') expect(state.clone().delete(again, entryKey, typeOf)).toBeUndefined()
+            if (name === 'delete entry') expect(state.clone().delete(again, entryKey, typeOf)).toBeUndefined()
             else if (members.length === 1 && type && repeatable[type.name]?.includes(name)) {
               expect(state.clone().local(again, entryKey, type, name, event.args).delta).toBeUndefined()
             }
@@ -226,7 +228,11 @@ describe.each(types.map((type) => [type.name, type] as const))('%s', (name, type
 
   test('agrees with its slow twin at every replica after every step', () => {
     const twin = twins[name]
-    if (twin === undefined) throw new Error(`${name} has no twin`)
+    if (twin === undefined) {
+      // Documents have slow twins of their own, beside their types: they are made anew from all that was written.
+      expect(['text', 'doc']).toContain(name)
+      return
+    }
     const view = (value: unknown): unknown => (twin.view === undefined ? value : twin.view(value))
     forAll((plan) => {
       const history = new History(

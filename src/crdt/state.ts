@@ -427,4 +427,3 @@ function sharedPrefix(a: string, b: string): number {
   if (shared > 0 && (b.charCodeAt(shared - 1) & 0xfc00) === 0xd800) shared--
   return shared
 }
-

@@ -13,7 +13,7 @@ export interface Event {
   readonly time: number
   readonly nowMs: number
   readonly agent: string
-  /** An operation of the type, or `delete` of the whole entry. */
+  /** An operation of the type, or `delete entry`, of all of it. */
   readonly operation: string
   readonly args: Readonly<Record<string, unknown>>
   /** Everything that happened before, transitively. */
@@ -133,7 +133,7 @@ const fieldWrites = once((event: Event): FieldWrite[] => {
 })
 
 function endsField(later: Event, write: FieldWrite): boolean {
-  if (later.operation === 'delete') return true
+  if (later.operation === 'delete entry') return true
   if (later.operation === 'unset') {
     const paths = later.args['paths'] as readonly (string | readonly string[])[]
     return paths.some((path) => within(write.path, typeof path === 'string' ? [path] : path))
@@ -198,7 +198,7 @@ function totalOf(origin: OriginId, known: ReadonlySet<Event>): number {
     return best === undefined || event.seq > best.seq ? event : best
   }, undefined)
   if (latest === undefined) return 0
-  if (events.some((event) => event.operation === 'delete' && event.saw.has(latest))) return 0
+  if (events.some((event) => event.operation === 'delete entry' && event.saw.has(latest))) return 0
   return (latest.args['by'] as number) + totalOf(origin, latest.saw)
 }
 
@@ -236,7 +236,7 @@ function existence(
   })
   function standing(known: ReadonlySet<Event>): Claim[] {
     return live([...known].flatMap(claims), known, (later, { thing }) => {
-      return later.operation === 'delete' || ended(later).has(thing)
+      return later.operation === 'delete entry' || ended(later).has(thing)
     })
   }
   return (known) => {
@@ -247,7 +247,7 @@ function existence(
 }
 
 const elementsIn = existence(
-  (event) => (event.operation === 'delete' ? [] : (event.args['values'] as unknown[]).map(bytes)),
+  (event) => (event.operation === 'delete entry' ? [] : (event.args['values'] as unknown[]).map(bytes)),
   'add',
   (event) => event.args['wins'] === 'remove',
 )
@@ -265,7 +265,7 @@ const set: Twin = {
 }
 
 const flagIn = existence(
-  (event) => (event.operation === 'delete' ? [] : ['it']),
+  (event) => (event.operation === 'delete entry' ? [] : ['it']),
   'enable',
   (event) => event.args['wins'] === 'disable',
 )
@@ -305,7 +305,7 @@ function itemName({ event, index }: LogItem): string {
 
 function liveItems(known: ReadonlySet<Event>): LogItem[] {
   return live([...known].flatMap(appended), known, (later, item) => {
-    return later.operation === 'delete' || cutOff(later).has(itemName(item))
+    return later.operation === 'delete entry' || cutOff(later).has(itemName(item))
   }).toSorted(logOrder)
 }
 
@@ -325,7 +325,7 @@ const list: Twin = {
       return (event.args['values'] as unknown[]).map((value) => ({ event, value }))
     })
     const standing = live(inserted, known, (later, item) => {
-      return later.operation === 'delete' || removed(later).includes(item.value)
+      return later.operation === 'delete entry' || removed(later).includes(item.value)
     })
     return { value: list.view?.(standing.map(({ value }) => value)), concurrent: [] }
   },
@@ -444,7 +444,7 @@ const budget: Twin = {
     return { granted, revoked, spent, held, overspent }
   },
   answer({ origin, operation, args, saw }) {
-    if (operation === 'delete') return saw.size > 0 ? refused('budget_not_deletable') : undefined
+    if (operation === 'delete entry') return saw.size > 0 ? refused('budget_not_deletable') : undefined
     if (operation === 'grant') return undefined
     const { granted, revoked, spent, held, given, taken } = amountsOf(saw, origin)
     const rights = granted - revoked - spent - held - given + taken

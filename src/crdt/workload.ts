@@ -7,6 +7,7 @@
  * part of life.
  */
 import type { Prng } from '../base/prng.ts'
+import type { Value } from '../base/value.ts'
 
 export type Step = readonly [operation: string, args: Readonly<Record<string, unknown>>]
 
@@ -95,6 +96,18 @@ export const workload: Readonly<Record<string, Generator>> = {
       ['revoke', { amount }],
       ['transfer', { to: chance.pick(origins), amount }],
     ])
+  },
+  text: (chance, value) => {
+    const { length } = value as string
+    const at = chance.below(length + 1)
+    if (length === at || chance.chance(0.6)) return ['insert', { at, text: chance.pick(['a', 'bc', '😀', 'line\n']) }]
+    return ['delete', { at, count: chance.below(Math.min(3, length - at) + 1) }]
+  },
+  doc: (chance) => {
+    const path = chance.pick([['a'], ['b'], ['b', 'c'], ['d', 'e']])
+    return chance.chance(0.75)
+      ? ['set', { path, value: chance.pick<Value>([1, 2, 'x', null, true]) }]
+      : ['unset', { path }]
   },
   claim: (chance, value) => {
     const { fence = 0 } = (value ?? {}) as { readonly fence?: number }

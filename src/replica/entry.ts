@@ -17,6 +17,7 @@ import { noSiblings } from '../crdt/cell.ts'
 import type { Path, Sibling, Siblings, TypeId } from '../crdt/cell.ts'
 import type { OriginId } from '../crdt/dot.ts'
 import type { Cells } from '../crdt/type.ts'
+import { intact } from './damage.ts'
 import type { Names } from './names.ts'
 import { KeyWriter, Views, table } from './row-keys.ts'
 import { digest, leafOf } from './tree.ts'
@@ -32,6 +33,23 @@ export interface EntryHome {
   weigh(entry: StoredEntry): void
 }
 
+/** Values that stay are copied into slabs: one that outlives its neighbours keeps no more than this alive. A guess. */
+const slabBytes = 2048
+let slab = new Uint8Array(slabBytes)
+let slabAt = 0
+
+function settled(value: Uint8Array): Uint8Array {
+  const { length } = value
+  if (length > slabBytes / 4) return value.slice()
+  if (slabAt + length > slabBytes) {
+    slab = new Uint8Array(slabBytes)
+    slabAt = 0
+  }
+  slab.set(value, slabAt)
+  slabAt += length
+  return slab.subarray(slabAt - length, slabAt)
+}
+
 /** A sibling that remembers its digest: the write that supersedes it will need it again. */
 export class StoredSibling implements Sibling {
   readonly origin: OriginId
@@ -40,6 +58,8 @@ export class StoredSibling implements Sibling {
   readonly agent: string
   value: Uint8Array
   readonly expires: number
+  /** The value is a view into a delta or an arena, and keeps it alive until the first flush. */
+  unsettled = false
   #hashed = false
   #h1 = 0
   #h2 = 0
@@ -53,6 +73,11 @@ export class StoredSibling implements Sibling {
     this.agent = agent
     this.value = value
     this.expires = expires
+  }
+
+  settle(): void {
+    this.unsettled = false
+    this.value = settled(this.value)
   }
 
   /** Leaves the digest in `lanes`. */
@@ -174,8 +199,6 @@ export class StoredEntry implements Entry {
   version: number = ++versions
   /** What the cache has counted it for. */
   weighed = 0
-  /** Values may be views into buffers that are far larger than they are. */
-  unsettled = false
   /** The ring of the cache. */
   next: StoredEntry = this
   previous: StoredEntry = this
@@ -276,20 +299,6 @@ export class StoredEntry implements Entry {
     return this.#chunks.flatMap((chunk) => [...this.#load(chunk).names])
   }
 
-  /** Copies what would otherwise keep a larger buffer alive. */
-  settle(): void {
-    if (!this.unsettled) return
-    this.unsettled = false
-    for (const { cells } of this.#chunks) {
-      if (cells === undefined) continue
-      for (const siblings of cells.siblings) {
-        for (const sibling of siblings as readonly StoredSibling[]) {
-          if (sibling.value.buffer.byteLength > sibling.value.length + 64) sibling.value = sibling.value.slice()
-        }
-      }
-    }
-  }
-
   #count(chunk: Chunk, type: TypeId, by: 1 | -1): void {
     chunk.count += by
     const at = this.#types.indexOf(type)
@@ -327,10 +336,10 @@ export class StoredEntry implements Entry {
   #load(chunk: Chunk): CellTable {
     if (chunk.cells !== undefined) return chunk.cells
     const bytes = this.#home.rows.get(this.#chunkKey(chunk.id))
-    assert(bytes !== undefined, 'a chunk in the directory has its row')
+    intact(bytes !== undefined, 'a chunk in a directory has no row')
     chunk.cells = new CellTable()
     this.#readCells(bytes, chunk.cells)
-    assert(chunk.cells.names.length === chunk.count, 'a chunk holds what its directory counts')
+    intact(chunk.cells.names.length === chunk.count, 'a chunk does not hold what its directory counts')
     this.#rowBytes += bytes.length
     this.#home.weigh(this)
     return chunk.cells
@@ -371,7 +380,14 @@ export class StoredEntry implements Entry {
     this.#chunks = []
     for (let left = reader.array(); left > 0; left -= 3) {
       const first = binaryString(reader.bin())
-      this.#chunks.push({ first, id: reader.uint(), count: reader.uint(), cells: undefined, dirty: false, shrunk: false })
+      this.#chunks.push({
+        first,
+        id: reader.uint(),
+        count: reader.uint(),
+        cells: undefined,
+        dirty: false,
+        shrunk: false,
+      })
     }
   }
 
@@ -408,13 +424,14 @@ export class StoredEntry implements Entry {
     let expiring = false
     for (const sibling of siblings) expiring ||= sibling.expires !== 0
     row.number(expiring ? -siblings.length : siblings.length)
-    for (const sibling of siblings) {
+    for (const sibling of siblings as readonly StoredSibling[]) {
       row.number(origins.numberOf(sibling.origin))
       row.number(sibling.seq)
       row.number(sibling.time)
       row.number(agents.numberOf(sibling.agent))
       if (expiring) row.number(sibling.expires)
       row.raw(sibling.value)
+      if (sibling.unsettled) sibling.settle()
     }
   }
 
@@ -470,7 +487,8 @@ export class StoredEntry implements Entry {
       if (!chunk.dirty && chunk.id !== 0) chunks.push(chunk)
       else this.#flushChunk(chunk, chunks, sink)
     }
-    this.#chunks = chunks.length > 0 ? chunks : [{ id: 0, first: '', count: 0, cells: new CellTable(), dirty: false, shrunk: false }]
+    this.#chunks =
+      chunks.length > 0 ? chunks : [{ id: 0, first: '', count: 0, cells: new CellTable(), dirty: false, shrunk: false }]
     const [first] = this.#chunks as [Chunk]
     first.first = ''
     // What shrank to one chunk goes back into its row.
@@ -480,7 +498,14 @@ export class StoredEntry implements Entry {
 
   #flushChunk(chunk: Chunk, into: Chunk[], sink: RowSink): void {
     const cells = this.#load(chunk)
-    let piece: Chunk = { id: chunk.id, first: chunk.first, count: 0, cells: new CellTable(), dirty: false, shrunk: false }
+    let piece: Chunk = {
+      id: chunk.id,
+      first: chunk.first,
+      count: 0,
+      cells: new CellTable(),
+      dirty: false,
+      shrunk: false,
+    }
     row.rewind()
     row.begin()
     const close = (): void => {

@@ -7,6 +7,7 @@ import { assert } from '../base/assert.ts'
 import type { RowSink } from '../base/rows.ts'
 import { bytesOf, originId } from '../crdt/dot.ts'
 import type { OriginId } from '../crdt/dot.ts'
+import { intact } from './damage.ts'
 import { KeyWriter } from './row-keys.ts'
 
 const keys = new KeyWriter()
@@ -16,6 +17,8 @@ export class Names<Name extends string> {
   readonly #encode: (name: Name) => Uint8Array
   readonly #names: Name[] = []
   readonly #numbers = new Map<Name, number>()
+  #last: Name | undefined = undefined
+  #lastNumber = 0
   /** Names from here on have no row yet. */
   #written = 0
 
@@ -33,18 +36,22 @@ export class Names<Name extends string> {
   }
 
   numberOf(name: Name): number {
+    // Mostly the one that was asked for last: this node's own origin, its one agent.
+    if (name === this.#last) return this.#lastNumber
     let number = this.#numbers.get(name)
     if (number === undefined) {
       number = this.#names.length
       this.#names.push(name)
       this.#numbers.set(name, number)
     }
+    this.#last = name
+    this.#lastNumber = number
     return number
   }
 
   nameOf(number: number): Name {
     const name = this.#names[number]
-    assert(name !== undefined, 'a number on disk has its name')
+    intact(name !== undefined, 'a number has no name')
     return name
   }
 

@@ -12,14 +12,22 @@ import { record } from '../crdt/types/record.ts'
 import { register } from '../crdt/types/register.ts'
 import { set } from '../crdt/types/set.ts'
 import { typeOf } from '../crdt/types/table.ts'
-import { table } from './row-keys.ts'
+import { table, tableRange } from './row-keys.ts'
 import type { Replica } from './replica.ts'
 import type { Space } from './space.ts'
 import { MapRows, bodyOf, cellsOf, commit, faults, openReplica, rowsIn, snapshotOf } from './rows.test-kit.ts'
 
 const nowMs = 1_800_000_000_000
 
-function write(replica: Replica, space: Space, key: string, type: CrdtType, name: string, args: object = {}, at = nowMs) {
+function write(
+  replica: Replica,
+  space: Space,
+  key: string,
+  type: CrdtType,
+  name: string,
+  args: object = {},
+  at = nowMs,
+) {
   const operation = type.operations[name]
   if (operation === undefined) throw new Error(`no ${name}`)
   return replica.transact(space, { nowMs: at, agent: 'agent-7', reason: undefined }, (change) =>
@@ -135,7 +143,9 @@ describe('one replica', () => {
     const before = rows.clone()
     write(replica, space, 'big', set, 'add', { values: ['element 2500 and a half'] })
     commit(replica, rows)
-    const changed = [...rows.rows].filter(([key, value]) => key.charCodeAt(0) === table.chunk && before.rows.get(key) !== value)
+    const changed = [...rows.rows].filter(
+      ([key, value]) => key.charCodeAt(0) === table.chunk && before.rows.get(key) !== value,
+    )
     expect(changed.length).toBeLessThanOrEqual(2)
     const again = openReplica(rows)
     const reopened = again.open('s')
@@ -225,7 +235,10 @@ describe('one replica', () => {
     write(two, y, 'other', register, 'set', { value: 1 })
     write(two, y, 'k', register, 'set', { value: 'stays' })
     deliver(y, one, x)
-    const dot = x.entry('k').at('\x01\xc0').find(({ expires }) => expires !== 0)!
+    const dot = x
+      .entry('k')
+      .at('\x01\xc0')
+      .find(({ expires }) => expires !== 0)!
     one.expire(x, [{ key: 'k', name: '\x01\xc0', dot }], nowMs + 11)
     expect(x.entry('k').at('\x01\xc0')).toHaveLength(1)
     expect(read(x, 'k', register)).toBe('stays')
@@ -250,6 +263,28 @@ describe('one replica', () => {
   })
 })
 
+describe('rows that went missing', () => {
+  test('[R11] are damage, not a crash: the write is refused, and nothing more reaches the disk', () => {
+    const rows = new MapRows()
+    const replica = openReplica(rows)
+    const space = replica.open('s')
+    for (let i = 0; i < 20; i++) write(replica, space, `k${i}`, register, 'set', { value: i })
+    commit(replica, rows)
+    for (const [key] of rows.list(tableRange(table.leaf))) rows.del(key)
+    const again = openReplica(rows)
+    const reopened = again.open('s')
+    const damaged = expect.objectContaining({ code: 'store_damaged' })
+    const before = rows.clone()
+    expect(() => write(again, reopened, 'k1', register, 'set', { value: 'new' })).toThrow(damaged)
+    expect(() => write(again, reopened, 'other', register, 'set', { value: 'new' })).toThrow(damaged)
+    expect(() => again.takeBatch(rows)).toThrow(damaged)
+    expect(rows.rows).toEqual(before.rows)
+    expect(read(reopened, 'k2', register)).toBe(2)
+    for (const [key] of rows.list(tableRange(table.agent))) rows.del(key)
+    expect(() => read(openReplica(rows).open('s'), 'k3', register)).toThrow(damaged)
+  })
+})
+
 describe('bugs that other stores shipped', () => {
   test('[C4.2] dot reuse after crash, restore or clone (Riak, Automerge): each open writes as a new origin', () => {
     const rows = new MapRows()
@@ -261,7 +296,9 @@ describe('bugs that other stores shipped', () => {
     commit(first, rows)
     const restored = openReplica(backup)
     const cloned = openReplica(rows.clone())
-    const dots = [restored, cloned].map((replica) => write(replica, replica.open('s'), 'k', register, 'set', { value: 3 }).dot)
+    const dots = [restored, cloned].map(
+      (replica) => write(replica, replica.open('s'), 'k', register, 'set', { value: 3 }).dot,
+    )
     expect(new Set([...dots.map((dot) => dot?.origin), first.origin]).size).toBe(3)
     expect(dots.map((dot) => dot?.seq)).toEqual([1, 1])
   })
@@ -351,7 +388,10 @@ describe('bugs that other stores shipped', () => {
   test('[C4.15] two local writes take one dot across an await: stamping and applying are one synchronous step', () => {
     const replica = openReplica(new MapRows())
     const space = replica.open('s')
-    const dots = Array.from({ length: 100 }, (_, i) => write(replica, space, `k${i}`, register, 'set', { value: i }).dot?.seq)
+    const dots = Array.from(
+      { length: 100 },
+      (_, i) => write(replica, space, `k${i}`, register, 'set', { value: i }).dot?.seq,
+    )
     expect(dots).toEqual(Array.from({ length: 100 }, (_, i) => i + 1))
   })
 
@@ -422,7 +462,8 @@ function story(seed: number): void {
   const all = [...space.logs.values()].flatMap((log) =>
     Array.from({ length: log.seq }, (_, i) => ({ origin: log.origin, seq: i + 1, ...log.entry(i + 1)! })),
   )
-  for (const { origin, seq, body } of all.sort((a, b) => a.place - b.place)) oracle.apply(decodeDelta(origin, seq, body))
+  for (const { origin, seq, body } of all.sort((a, b) => a.place - b.place))
+    oracle.apply(decodeDelta(origin, seq, body))
   expect(toHex(oracle.encode())).toBe(snapshots[0])
   expect(cellsOf(rows, space).length).toBe([...oracle.cells()].length)
 }
@@ -448,13 +489,16 @@ function randomWrite(random: Prng, replica: Replica, space: Space, at: number): 
 }
 
 describe('random histories', () => {
-  test.each([1, 101, 201, 301])('[R10] equal vectors, equal bytes, equal to the definition: 100 seeds from %i', (first) => {
-    for (let seed = first; seed < first + 100; seed++) {
-      try {
-        story(seed)
-      } catch (error) {
-        throw new Error(`seed ${seed}`, { cause: error })
+  test.each([1, 101, 201, 301])(
+    '[R10] equal vectors, equal bytes, equal to the definition: 100 seeds from %i',
+    (first) => {
+      for (let seed = first; seed < first + 100; seed++) {
+        try {
+          story(seed)
+        } catch (error) {
+          throw new Error(`seed ${seed}`, { cause: error })
+        }
       }
-    }
-  })
+    },
+  )
 })

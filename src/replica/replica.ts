@@ -63,7 +63,6 @@ export interface Committed<T> {
 /** Deltas pruned in one batch, so that a commit stays short. A guess. */
 const pruneAtOnce = 2048
 
-
 export class Replica {
   readonly clock: HybridClock = new HybridClock()
   readonly origin: OriginId
@@ -84,6 +83,8 @@ export class Replica {
   #takenBytes = 0
   #underWay = false
   #transacting = false
+  /** Why memory holds half of a delta, if it does: nothing is written any more. */
+  #broken: unknown = undefined
 
   constructor(config: ReplicaConfig) {
     this.#config = config
@@ -172,6 +173,7 @@ export class Replica {
    * limit, nothing has happened.
    */
   transact<T>(space: Space, options: WriteOptions, make: (change: ChangeSet) => T): Committed<T> {
+    this.#whole()
     if (this.#transacting) throw new SkeinError('nested_transaction', 'transact was called inside transact')
     if (space.deleted) throw new SkeinError('space_deleted', `this generation of space ${space.name} was deleted`)
     if (this.waitingBytes > limits.uncommittedBytes) {
@@ -212,6 +214,7 @@ export class Replica {
    * ready; throws `malformed` for bytes that are no delta.
    */
   receive(space: Space, dot: Dot, body: Uint8Array, nowMs: number): boolean {
+    this.#whole()
     const delta = decodeDelta(dot.origin, dot.seq, body)
     if (!space.ready(delta)) return false
     this.#cache.trim()
@@ -221,16 +224,31 @@ export class Replica {
   }
 
   #apply(space: Space, delta: Delta, body: Uint8Array, own: boolean): void {
-    space.apply(delta, body, own, this.#batch)
+    try {
+      space.apply(delta, body, own, this.#batch)
+    } catch (error) {
+      // Rows that cannot be read stopped it half way: what is in memory now must never reach the disk.
+      this.#broken = error
+      throw error
+    }
     this.#dirty.add(space)
     this.#gatheredBytes += 2 * body.length + 200
     this.#config.applied?.({ space, delta, place: space.places, own })
+  }
+
+  #whole(): void {
+    if (this.#broken !== undefined) throw this.#broken
   }
 
   /** Reading needs no more than the space, but it must leave the cache within its bound. */
   read(space: Space): Space {
     if (!this.#transacting) this.#cache.trim()
     return space
+  }
+
+  /** Makes the next batch carry the space's row, though nothing in it changed. */
+  touch(space: Space): void {
+    this.#dirty.add(space)
   }
 
   /** Removes a row of a dead space with the next batch. */
@@ -256,6 +274,7 @@ export class Replica {
    * may be taken once this one is stored.
    */
   takeBatch(sink: RowSink): number {
+    this.#whole()
     assert(!this.#underWay, 'one batch is under way at a time')
     if (!this.dirty) return 0
     this.#flushing = [...this.#dirty]
@@ -300,7 +319,10 @@ export class Replica {
   /** Deletes what expired: exactly those dots, as ordinary deletions by the agents that wrote them. */
   expire(space: Space, due: readonly Expiring[], nowMs: number): number {
     const live = due.flatMap((one) => {
-      const sibling = space.entry(one.key).at(one.name).find((other) => sameDot(other, one.dot))
+      const sibling = space
+        .entry(one.key)
+        .at(one.name)
+        .find((other) => sameDot(other, one.dot))
       return sibling === undefined ? [] : [{ ...one, agent: sibling.agent }]
     })
     let last = 0
@@ -313,8 +335,7 @@ export class Replica {
     return last
   }
 
-  readonly #retired = (origin: OriginId): boolean =>
-    origin !== this.origin && nodeOf(origin) === this.#config.node
+  readonly #retired = (origin: OriginId): boolean => origin !== this.origin && nodeOf(origin) === this.#config.node
 
   get #home(): { rows: RowReader; origins: Names<OriginId>; agents: Names<string>; cache: EntryCache } {
     return { rows: this.#config.rows, origins: this.#origins, agents: this.#agents, cache: this.#cache }
@@ -366,4 +387,3 @@ export function expiryAt(key: Uint8Array): { atMs: number; expiring: Expiring } 
     },
   }
 }
-

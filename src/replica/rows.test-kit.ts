@@ -56,7 +56,11 @@ export function commit(replica: Replica, rows: RowSink): void {
 
 let incarnations = 0
 
-export function openReplica(rows: MapRows, node: string = 'aaaaaaaaaaaaaaaa', more: Partial<ReplicaConfig> = {}): Replica {
+export function openReplica(
+  rows: MapRows,
+  node: string = 'aaaaaaaaaaaaaaaa',
+  more: Partial<ReplicaConfig> = {},
+): Replica {
   const replica = new Replica({
     node,
     incarnation: (++incarnations).toString(16).padStart(16, '0'),
@@ -131,7 +135,8 @@ export function faults(rows: MapRows, space: Space): string[] {
       hash128(entry.body, 0, entry.body.length, ...([...chain] as [number, number, number, number]))
       chain.set(lanes)
     }
-    if (log.floor === 1 && chain.some((lane, i) => lane !== log.chain[i])) found.push(`the chain of ${log.origin} is off`)
+    if (log.floor === 1 && chain.some((lane, i) => lane !== log.chain[i]))
+      found.push(`the chain of ${log.origin} is off`)
     if (space.vector.get(log.origin) !== log.seq) found.push(`the vector does not follow the log of ${log.origin}`)
   }
   return found

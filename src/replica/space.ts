@@ -71,8 +71,6 @@ export class Space implements SpaceFacts, EntryHome, LogHome {
   readonly news: Set<OriginId> = new Set()
   readonly #entries = new Map<string, StoredEntry>()
   #dirtyEntries: StoredEntry[] = []
-  /** Entries in the batch that is under way. */
-  #storing: StoredEntry[] = []
   readonly #flushing: OriginLog[] = []
   #expiries: { key: string; name: string; sibling: StoredSibling; gone: boolean }[] = []
   dirty = false
@@ -179,9 +177,8 @@ export class Space implements SpaceFacts, EntryHome, LogHome {
       if (entry?.key !== write.key) entry = this.entry(write.key)
       const wasEmpty = entry.empty
       const sibling =
-        write.value === undefined
-          ? undefined
-          : new StoredSibling(origin, seq, time, agent, write.value, write.expires)
+        write.value === undefined ? undefined : new StoredSibling(origin, seq, time, agent, write.value, write.expires)
+      if (sibling !== undefined) sibling.unsettled = true
       this.#write(entry, write, sibling)
       this.#touched(entry, wasEmpty, batch)
     }
@@ -235,7 +232,6 @@ export class Space implements SpaceFacts, EntryHome, LogHome {
 
   #touched(entry: StoredEntry, wasEmpty: boolean, batch: number): void {
     if (entry.empty !== wasEmpty) this.entryCount += wasEmpty ? 1 : -1
-    entry.unsettled = true
     if (entry.dirtyIn === batch) return
     entry.dirtyIn = batch
     this.#dirtyEntries.push(entry)
@@ -252,7 +248,6 @@ export class Space implements SpaceFacts, EntryHome, LogHome {
       entry.flush(sink)
       this.cache.weigh(entry)
     }
-    this.#storing = this.#dirtyEntries
     this.#dirtyEntries = []
     this.tree.flush(sink)
     for (const log of this.logs.values()) {
@@ -274,8 +269,6 @@ export class Space implements SpaceFacts, EntryHome, LogHome {
   stored(): void {
     for (const log of this.#flushing) log.stored()
     this.#flushing.length = 0
-    for (const entry of this.#storing) if (entry.dirtyIn <= this.cache.storedBatch) entry.settle()
-    this.#storing = []
   }
 
   /**

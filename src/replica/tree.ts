@@ -6,12 +6,12 @@
  * Only leaves that hold something have a row, and only leaves that were touched are in memory. A sum guards against
  * accident, not against a writer who crafts cells: docs/decisions/digest.md.
  */
-import { assert } from '../base/assert.ts'
 import { checksum32, hash128, lanes } from '../base/hash.ts'
 import { Reader, Writer } from '../base/msgpack.ts'
 import type { RowReader, RowSink } from '../base/rows.ts'
 import type { Path, Sibling, TypeId } from '../crdt/cell.ts'
 import { bytesOf } from '../crdt/dot.ts'
+import { intact } from './damage.ts'
 import { KeyWriter, Views, table } from './row-keys.ts'
 
 export const leafCount = 65_536
@@ -85,7 +85,7 @@ export class Tree {
     const at = this.#place(leaf)
     const sums = this.#sums
     const { root } = this
-    assert((sums[at + 4] as number) > 0, 'only what a leaf holds is taken away')
+    intact((sums[at + 4] as number) > 0, 'a leaf lacks what its cells say')
     for (let i = 0; i < 4; i++) {
       const lane = lanes[i] as number
       sums[at + i] = (sums[at + i] as number) - lane
@@ -141,7 +141,7 @@ export class Tree {
       const sums = this.#sums
       const at = slot * width
       if (sums[at + 4] === 0) {
-        for (let i = 0; i < 4; i++) assert(sums[at + i] === 0, 'an empty leaf sums to nothing')
+        for (let i = 0; i < 4; i++) intact(sums[at + i] === 0, 'an empty leaf has a sum')
         sink.del(this.#key(leaf))
         continue
       }

@@ -7,6 +7,8 @@
  * | mark | the high-water mark, see mark.ts |
  * | lock/ | an empty LevelDB, opened for its lock alone, see level.ts |
  * | db/ | the database |
+ * | db.trial/ | a copy of the database while its log is being cut, see unsynced-tail.ts |
+ * | cut-logs-…/ | logs as they were before they were cut; nothing reads them |
  * | probe, format.new | leftovers of a crash; removed |
  */
 import { mkdir, open, readFile, readdir, rename, rm, stat } from 'node:fs/promises'
@@ -28,6 +30,9 @@ export const names = {
   lock: 'lock',
   db: 'db',
   probe: 'probe',
+  trial: 'db.trial',
+  /** With the time behind it. */
+  cutLogs: 'cut-logs-',
 } as const
 
 const ours: ReadonlySet<string> = new Set(Object.values(names))

@@ -37,6 +37,7 @@ import type { BatchRow } from './batch-chain.ts'
 import { isIntact, LevelBatch, plain, valueOf } from './level-batch.ts'
 import type { Database } from './level-batch.ts'
 import { assertUserKey } from './memory.ts'
+import { adoptTrial, dropTrial, firstBreak, makeTrial, settleTrial } from './unsynced-tail.ts'
 import type {
   Batch,
   BatchRange,
@@ -136,6 +137,13 @@ function describeDamages(damages: readonly FileDamage[]): string {
   return first === undefined ? '' : `${first.file} at ${first.offset}: ${first.what}${more}`
 }
 
+/** Has the machine been started anew since the mark was written? Undefined where that cannot be told. */
+function restartedSince(markedBoot: Uint8Array): boolean | undefined {
+  const boot = readBoot()
+  const known = boot.some((byte) => byte !== 0) && markedBoot.some((byte) => byte !== 0)
+  return known ? !equalBytes(boot, markedBoot) : undefined
+}
+
 /** Compares the window with the mark. Throws FoundDamage when a batch that was acknowledged at `disk` is missing. */
 function compareWithMark(rows: readonly BatchRow[], { state, condition }: MarkReading): Partial<OpeningReport> {
   const head = rows.at(-1)
@@ -169,9 +177,7 @@ function compareWithMark(rows: readonly BatchRow[], { state, condition }: MarkRe
   if (number < synced.number)
     throw new FoundDamage(`batches ${range.from} to ${range.to} were acknowledged and are missing`, range)
   if (number >= acknowledged.number) return { warnings }
-  const boot = readBoot()
-  const known = boot.some((byte) => byte !== 0) && state.boot.some((byte) => byte !== 0)
-  const restarted = known ? !equalBytes(boot, state.boot) : undefined
+  const restarted = restartedSince(state.boot)
   if (restarted === false) {
     warnings.push(
       `Batches ${range.from} to ${range.to}, acknowledged but not synced, are gone although the machine was not restarted: something took them from the log.`,
@@ -190,10 +196,17 @@ interface Opened {
 
 /** Verifies the files, opens the database, verifies the chain. Throws FoundDamage with the database closed. */
 async function verifyAndOpen(dir: string, tuning: Tuning, verifyBytes: number): Promise<Opened> {
+  await settleTrial(dir)
   const location = join(dir, names.db)
   const mark = readMark(join(dir, names.mark))
   const files = await verifyLevelFiles(location, { boundBytes: verifyBytes })
-  if (files.damages.length > 0) throw new FoundDamage(describeDamages(files.damages), wholeRange(mark), files.damages)
+  if (files.damages.length > 0) {
+    const damage = new FoundDamage(describeDamages(files.damages), wholeRange(mark), files.damages)
+    const kept = await cutUnsynced(dir, mark, damage, tuning)
+    const opened = await openVerified(dir, location, mark, files, tuning)
+    const warning = `The log was broken where nothing had been synced yet (${damage.message}); it was cut there, and is kept in ${kept}.`
+    return { ...opened, report: { ...opened.report, warnings: [...(opened.report.warnings ?? []), warning] } }
+  }
   if (files.absent && mark.state !== undefined && mark.state.acknowledged.number > 0) {
     throw new FoundDamage('the database is gone', wholeRange(mark))
   }
@@ -202,6 +215,35 @@ async function verifyAndOpen(dir: string, tuning: Tuning, verifyBytes: number): 
     const what = `${cut.file} ends in a broken record at ${cut.offset} after a close in order`
     throw new FoundDamage(what, wholeRange(mark), [{ file: cut.file, offset: cut.offset, what }])
   }
+  return openVerified(dir, location, mark, files, tuning)
+}
+
+/** Cuts a log that is broken in its unsynced part, or throws the damage when it is more than that. */
+async function cutUnsynced(dir: string, mark: MarkReading, damage: FoundDamage, tuning: Tuning): Promise<string> {
+  const at = firstBreak(damage.damages)
+  const { state } = mark
+  // Without a restart in between, the system had all that was written, synced or not: then this is rot.
+  if (at === undefined || state === undefined || state.clean || restartedSince(state.boot) === false) throw damage
+  const trial = await makeTrial(dir, at)
+  try {
+    const files = await verifyLevelFiles(trial, { boundBytes: 0 })
+    if (files.damages.length > 0) throw damage
+    const { database } = await openVerified(dir, trial, mark, files, tuning)
+    await database.close()
+  } catch (error) {
+    await dropTrial(dir)
+    throw error instanceof FoundDamage ? damage : error
+  }
+  return adoptTrial(dir, new Date())
+}
+
+async function openVerified(
+  dir: string,
+  location: string,
+  mark: MarkReading,
+  files: FilesReport,
+  tuning: Tuning,
+): Promise<Opened> {
   let database: Database
   try {
     database = await openDatabase(location, tuning)

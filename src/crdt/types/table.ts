@@ -8,14 +8,14 @@ import type { CrdtType } from '../type.ts'
 import { budget } from './budget.ts'
 import { claim } from './claim.ts'
 import { counter } from './counter.ts'
-// import { doc } from './doc.ts'
+import { doc } from './doc.ts'
 import { flag } from './flag.ts'
 import { list } from './list.ts'
 import { log } from './log.ts'
 import { record } from './record.ts'
 import { register } from './register.ts'
 import { set } from './set.ts'
-// import { text } from './text.ts'
+import { text } from './text.ts'
 
 export const types: readonly CrdtType[] = [
   register, // 1
@@ -27,8 +27,8 @@ export const types: readonly CrdtType[] = [
   list, // 7
   claim, // 8
   budget, // 9
-  // text, // 10
-  // doc, // 11
+  text, // 10
+  doc, // 11
 ]
 
 const byId = new Map<TypeId, CrdtType>(types.map((type) => [type.id, type]))
