@@ -174,7 +174,7 @@ export const entryPoints: readonly string[] = ['src/index.ts', 'src/cli/main.ts'
  * Files that prove things need no purity. Laws and suites are tests that are handed their subject, a kit is what the
  * tests of a folder share; no product code imports any of them.
  */
-export const testSuffixes: readonly string[] = ['.test.ts', '.laws.ts', '.suite.ts', '.test-kit.ts']
+export const testSuffixes: readonly string[] = ['.test.ts', '.laws.ts', '.suite.ts', '.test-kit.ts', '.test-model.ts']
 
 /** Names of the global scope that a pure room never reads, each with what takes its place. */
 export const impureGlobals: Readonly<Record<string, string>> = {

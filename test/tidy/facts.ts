@@ -209,6 +209,9 @@ function isRead(parent: SyntaxNode | undefined, field: string | undefined): bool
     case 'ContinueStatement':
     case 'MetaProperty':
       return false
+    // Asking what a value is touches no clock: `value instanceof Date`.
+    case 'BinaryExpression':
+      return !(parent['operator'] === 'instanceof' && field === 'right')
     case 'ExportSpecifier':
       return field === 'local' && parent['exportKind'] !== 'type'
     default:
