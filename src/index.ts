@@ -1,0 +1,48 @@
+/** Skein: replicated state for agent fleets. Everything public, by name. */
+
+// Opening a node
+export { openNode } from './open.ts'
+export type { OpenOptions } from './open.ts'
+export type { NodeStatus, SkeinNode } from './node/node.ts'
+export type { Retention } from './replica/space.ts'
+
+// Spaces and their schemas
+export { defineSpace } from './node/define-space.ts'
+export type { SpaceDefinition, SpaceSchemas } from './node/define-space.ts'
+export type { EntryRow, SpaceHandle, SpaceStatus, Transaction, WriteSettings } from './node/space-handle.ts'
+
+// Types
+export type {
+  BudgetHandle,
+  BudgetState,
+  CellSibling,
+  ClaimHandle,
+  ClaimState,
+  CounterHandle,
+  DocHandle,
+  FlagHandle,
+  Held,
+  ListHandle,
+  LogHandle,
+  Read,
+  RecordHandle,
+  RegisterHandle,
+  SetHandle,
+  TextHandle,
+  WatchOptions,
+} from './node/handles.ts'
+export type { Value } from './base/value.ts'
+export type { Written } from './crdt/type.ts'
+
+// Writes, history, watching
+export type { Durability, Receipt } from './node/receipt.ts'
+export type { HistoryChange, HistoryItem } from './node/history.ts'
+export type { EntryChanged, Watch, WatchEvent, WatchGap } from './node/watch.ts'
+
+// Backup
+export { backup, restore } from './backup.ts'
+export type { BackupReport } from './backup.ts'
+
+// Errors
+export { SkeinError, errorTable } from './base/errors.ts'
+export type { ErrorCode } from './base/errors.ts'

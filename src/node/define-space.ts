@@ -1,0 +1,87 @@
+/**
+ * What a space's owner says about it: a schema for the values of its entries, from any library that speaks Standard
+ * Schema (zod, valibot, arktype). It types the handles and refuses local writes that would break it. It never refuses
+ * what comes from elsewhere: a replica that did would fall out of step with the others for ever.
+ */
+import type { StandardSchemaV1 } from '@standard-schema/spec'
+import { SkeinError } from '../base/errors.ts'
+
+type AnySchema = StandardSchemaV1<unknown, unknown>
+
+/** A schema by type: of the whole record, of a register's value, of each element of a set, log or list. */
+export interface SpaceSchemas {
+  readonly record?: AnySchema
+  readonly register?: AnySchema
+  readonly set?: AnySchema
+  readonly log?: AnySchema
+  readonly list?: AnySchema
+}
+
+export interface SpaceDefinition<Schemas extends SpaceSchemas = SpaceSchemas> {
+  readonly schema: Schemas
+}
+
+type Input<Schema, Otherwise> = Schema extends StandardSchemaV1<infer In, unknown> ? In : Otherwise
+
+/** The value type of one CRDT type in a space of these schemas. */
+export type ValueIn<Schemas, Type extends keyof SpaceSchemas, Otherwise> = Schemas extends {
+  readonly [T in Type]: infer Schema
+}
+  ? Input<Schema, Otherwise>
+  : Otherwise
+
+/** `schema` is one schema for the space's records, or schemas by type. */
+export function defineSpace<Schema extends AnySchema>(definition: {
+  readonly schema: Schema
+}): SpaceDefinition<{ readonly record: Schema }>
+export function defineSpace<Schemas extends SpaceSchemas>(definition: {
+  readonly schema: Schemas
+}): SpaceDefinition<Schemas>
+export function defineSpace(definition: { readonly schema: AnySchema | SpaceSchemas }): SpaceDefinition {
+  const { schema } = definition
+  const schemas = isSchema(schema) ? { record: schema } : schema
+  for (const [type, one] of Object.entries(schemas)) {
+    if (!(type in elementwise)) {
+      throw new SkeinError('invalid_argument', `schema: ${type} takes none; record, register, set, log and list do`)
+    }
+    if (!isSchema(one)) throw new SkeinError('invalid_argument', `schema: ${type} is not a Standard Schema`)
+  }
+  return { schema: schemas }
+}
+
+const elementwise: Readonly<Record<string, boolean>> = {
+  record: false,
+  register: false,
+  set: true,
+  log: true,
+  list: true,
+}
+
+function isSchema(value: unknown): value is AnySchema {
+  return (typeof value === 'object' || typeof value === 'function') && value !== null && '~standard' in value
+}
+
+/** Throws schema_violation with the path, if the value that a write would leave is outside the schema. */
+export function checkSchema(schemas: SpaceSchemas, type: string, key: string, value: unknown): void {
+  const schema = schemas[type as keyof SpaceSchemas]
+  if (schema === undefined) return
+  if (elementwise[type] === true && Array.isArray(value)) {
+    for (const [at, element] of value.entries()) checkOne(schema, key, element, [at])
+  } else checkOne(schema, key, value, [])
+}
+
+function checkOne(schema: AnySchema, key: string, value: unknown, prefix: readonly PropertyKey[]): void {
+  const outcome = schema['~standard'].validate(value)
+  if (outcome instanceof Promise) {
+    outcome.catch(() => undefined)
+    throw new SkeinError('invalid_argument', 'schema: it validates asynchronously, and writes are synchronous')
+  }
+  if (outcome.issues === undefined) return
+  const issues = outcome.issues.map((issue) => ({
+    path: [...prefix, ...(issue.path ?? []).map((part) => (typeof part === 'object' ? part.key : part))].map(String),
+    message: issue.message,
+  }))
+  const [first] = issues
+  const where = first === undefined || first.path.length === 0 ? key : `${key}: ${first.path.join('.')}`
+  throw new SkeinError('schema_violation', `${where}: ${first?.message ?? 'outside the schema'}`, { key, issues })
+}

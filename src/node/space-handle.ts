@@ -1,0 +1,413 @@
+/** A space as programs see it: handles on its entries, transactions, listing, watching. */
+import { utf8Length } from '../base/bytes.ts'
+import { SkeinError } from '../base/errors.ts'
+import { limits } from '../base/limits.ts'
+import type { Value } from '../base/value.ts'
+import type { ChangeSet } from '../crdt/change.ts'
+import type { Dot } from '../crdt/dot.ts'
+import type { CrdtType } from '../crdt/type.ts'
+import { typeOf, types } from '../crdt/types/table.ts'
+import type { Replica } from '../replica/replica.ts'
+import type { Space } from '../replica/space.ts'
+import { checkSchema } from './define-space.ts'
+import type { SpaceDefinition, SpaceSchemas, ValueIn } from './define-space.ts'
+import {
+  BudgetHandle,
+  ClaimHandle,
+  CounterHandle,
+  DocHandle,
+  FlagHandle,
+  ListHandle,
+  LogHandle,
+  RecordHandle,
+  RegisterHandle,
+  SetHandle,
+  TextHandle,
+} from './handles.ts'
+import type { Access, WatchOptions } from './handles.ts'
+import type { HistoryItem } from './history.ts'
+import { Receipt } from './receipt.ts'
+import type { Commits, Durability } from './receipt.ts'
+import type { Watch } from './watch.ts'
+
+export interface WriteSettings {
+  /** Who writes: a name on every delta, in history and in conflicts. */
+  readonly agent?: string
+  /** Why, for history. */
+  readonly reason?: string
+  readonly durability?: Durability
+  /** What is written is deleted again after this time, unless it was overwritten by then. */
+  readonly ttlMs?: number
+}
+
+/** What a space handle needs of its node. */
+export interface SpaceHost extends Commits {
+  readonly replica: Replica
+  readonly settings: { readonly agent: string; readonly durability: Durability }
+  now(): number
+  /** Throws when the node takes no writes: closed, its disk full, or its store unable to be that durable. */
+  writable(durability?: Durability): void
+  /** Throws when the node is closed. */
+  readable(): void
+  /** A batch now waits; it needs at least this durability. */
+  wrote(batch: number, durability: Durability): void
+  /** The batch to wait for so that what can be read now is that durable: for a write that changed nothing. */
+  settled(space: Space, durability: Durability): number
+  history(space: Space, key: string): Promise<readonly HistoryItem[]>
+  watch(space: Space, prefix: string, exact: boolean, options: WatchOptions): Watch
+  entries(space: Space, prefix: string): AsyncGenerator<EntryRow, void, void>
+}
+
+export interface EntryRow {
+  readonly key: string
+  readonly type: string
+  readonly value: unknown
+}
+
+/** What `transact` hands to its function: the same handles, over what the transaction has staged. */
+export interface Transaction<Schemas extends SpaceSchemas = SpaceSchemas> {
+  register<T = ValueIn<Schemas, 'register', Value>>(key: string): RegisterHandle<T>
+  record<T = ValueIn<Schemas, 'record', { readonly [name: string]: Value }>>(key: string): RecordHandle<T>
+  counter(key: string): CounterHandle
+  set<T = ValueIn<Schemas, 'set', Value>>(key: string): SetHandle<T>
+  flag(key: string): FlagHandle
+  log<T = ValueIn<Schemas, 'log', Value>>(key: string): LogHandle<T>
+  list<T = ValueIn<Schemas, 'list', Value>>(key: string): ListHandle<T>
+  claim(key: string): ClaimHandle
+  budget(key: string): BudgetHandle
+  text(key: string): TextHandle
+  doc<T = Value>(key: string): DocHandle<T>
+  delete(key: string): Receipt
+}
+
+abstract class Handles<Schemas extends SpaceSchemas> implements Transaction<Schemas> {
+  protected abstract readonly access: Access
+
+  register<T = ValueIn<Schemas, 'register', Value>>(key: string): RegisterHandle<T> {
+    return new RegisterHandle<T>(this.access, checkKey(key))
+  }
+
+  record<T = ValueIn<Schemas, 'record', { readonly [name: string]: Value }>>(key: string): RecordHandle<T> {
+    return new RecordHandle<T>(this.access, checkKey(key))
+  }
+
+  counter(key: string): CounterHandle {
+    return new CounterHandle(this.access, checkKey(key))
+  }
+
+  set<T = ValueIn<Schemas, 'set', Value>>(key: string): SetHandle<T> {
+    return new SetHandle<T>(this.access, checkKey(key))
+  }
+
+  flag(key: string): FlagHandle {
+    return new FlagHandle(this.access, checkKey(key))
+  }
+
+  log<T = ValueIn<Schemas, 'log', Value>>(key: string): LogHandle<T> {
+    return new LogHandle<T>(this.access, checkKey(key))
+  }
+
+  list<T = ValueIn<Schemas, 'list', Value>>(key: string): ListHandle<T> {
+    return new ListHandle<T>(this.access, checkKey(key))
+  }
+
+  claim(key: string): ClaimHandle {
+    return new ClaimHandle(this.access, checkKey(key))
+  }
+
+  budget(key: string): BudgetHandle {
+    return new BudgetHandle(this.access, checkKey(key))
+  }
+
+  text(key: string): TextHandle {
+    return new TextHandle(this.access, checkKey(key))
+  }
+
+  doc<T = Value>(key: string): DocHandle<T> {
+    return new DocHandle<T>(this.access, checkKey(key))
+  }
+
+  /** Deletes an entry, whatever types are alive under its key. */
+  delete(key: string): Receipt {
+    return this.access.remove(checkKey(key))
+  }
+}
+
+export class SpaceHandle<Schemas extends SpaceSchemas = SpaceSchemas> extends Handles<Schemas> {
+  readonly name: string
+  protected readonly access: Access
+  readonly #host: SpaceHost
+  readonly #space: Space
+  readonly #definition: SpaceDefinition<Schemas> | undefined
+  readonly #settings: WriteSettings
+
+  constructor(
+    host: SpaceHost,
+    space: Space,
+    definition: SpaceDefinition<Schemas> | undefined,
+    settings: WriteSettings = {},
+  ) {
+    super()
+    this.name = space.name
+    this.#host = host
+    this.#space = space
+    this.#definition = definition
+    this.#settings = settings
+    this.access = {
+      cells: (key, type) => {
+        this.#alive()
+        return host.replica.read(space).entry(key).cells(type.id)
+      },
+      run: (key, type, operation, args) =>
+        this.#commit((change) => runOn(change, space, key, type, operation, args, settings.ttlMs)),
+      remove: (key) =>
+        this.#commit((change): undefined => {
+          change.delete(space.entry(key), typeOf)
+        }),
+      history: (key) => {
+        this.#alive()
+        return host.history(space, key)
+      },
+      watchKey: (key, options) => this.#watch(key, true, options),
+    }
+  }
+
+  /** The same space with settings for what is written through the handle that this answers. */
+  as(settings: WriteSettings): SpaceHandle<Schemas> {
+    return new SpaceHandle(this.#host, this.#space, this.#definition, { ...this.#settings, ...checkSettings(settings) })
+  }
+
+  /**
+   * Everything that `work` writes through its argument becomes one delta: applied, stored and replicated whole. It must
+   * be synchronous; if it throws, nothing has happened.
+   */
+  transact<T>(work: (tx: Transaction<Schemas>) => T, settings: WriteSettings = {}): Receipt<T> {
+    if (typeof work !== 'function') throw new SkeinError('invalid_argument', 'transact takes a function')
+    const merged = { ...this.#settings, ...checkSettings(settings) }
+    return this.#commit((change) => {
+      const staged = new StagedSpace<Schemas>(this.#space, change, merged.ttlMs)
+      let result: T
+      try {
+        result = work(staged)
+      } finally {
+        staged.end()
+      }
+      if (isThenable(result)) {
+        result.then(undefined, () => undefined)
+        throw new SkeinError(
+          'invalid_argument',
+          'transact: its function must be synchronous, and it answered a promise',
+        )
+      }
+      return result
+    }, merged)
+  }
+
+  /** Changes of this space, from now on or from a token on. */
+  watch(options: WatchOptions & { readonly prefix?: string } = {}): Watch {
+    const { prefix = '', ...rest } = checkOptions(options, ['prefix', 'since', 'signal'])
+    if (typeof prefix !== 'string') throw new SkeinError('invalid_argument', 'prefix must be a string')
+    return this.#watch(prefix, false, rest)
+  }
+
+  /** The entries under a prefix in the order of their keys. What is there throughout is listed, once. */
+  entries(prefix: string = ''): AsyncGenerator<EntryRow, void, void> {
+    this.#alive()
+    if (typeof prefix !== 'string') throw new SkeinError('invalid_argument', 'prefix must be a string')
+    return this.#host.entries(this.#space, prefix)
+  }
+
+  /** Where the space stands: counts, and the root that equal replicas share. */
+  status(): SpaceStatus {
+    this.#alive()
+    return spaceStatus(this.#space)
+  }
+
+  #watch(prefix: string, exact: boolean, options: WatchOptions): Watch {
+    this.#alive()
+    const { signal } = checkOptions(options, ['since', 'signal'])
+    if (signal !== undefined && !(signal instanceof AbortSignal)) {
+      throw new SkeinError('invalid_argument', 'signal must be an AbortSignal')
+    }
+    return this.#host.watch(this.#space, prefix, exact, options)
+  }
+
+  #alive(): void {
+    this.#host.readable()
+    if (this.#space.deleted) {
+      throw new SkeinError('space_deleted', `this generation of space ${this.name} was deleted`)
+    }
+  }
+
+  #commit<T>(make: (change: ChangeSet) => T, settings: WriteSettings = this.#settings): Receipt<T> {
+    const host = this.#host
+    const durability = settings.durability ?? host.settings.durability
+    host.writable(durability)
+    const agent = settings.agent ?? host.settings.agent
+    const schemas = this.#definition?.schema
+    const { result, dot, batch } = host.replica.transact(
+      this.#space,
+      { nowMs: host.now(), agent, reason: settings.reason },
+      schemas === undefined
+        ? make
+        : (change) => {
+            const answer = make(change)
+            checkAll(change, schemas)
+            return answer
+          },
+    )
+    if (dot === undefined) return new Receipt(host, result, dot, host.settled(this.#space, durability), '')
+    host.wrote(batch, durability)
+    return new Receipt(host, result, dot, batch, versionOfDot(dot))
+  }
+}
+
+export interface SpaceStatus {
+  readonly name: string
+  readonly generation: number
+  readonly entries: number
+  readonly siblings: number
+  readonly origins: number
+  readonly logBytes: number
+  readonly root: string
+}
+
+export function spaceStatus(space: Space): SpaceStatus {
+  const { name, generation, entryCount, tree, vector, logBytes } = space
+  return {
+    name,
+    generation,
+    entries: entryCount,
+    siblings: tree.root[4] as number,
+    origins: vector.size,
+    logBytes,
+    root: [...tree.root.subarray(0, 4)].map((lane) => lane.toString(16).padStart(8, '0')).join(''),
+  }
+}
+
+class StagedSpace<Schemas extends SpaceSchemas> extends Handles<Schemas> {
+  protected readonly access: Access
+  #ended = false
+
+  constructor(space: Space, change: ChangeSet, ttlMs: number | undefined) {
+    super()
+    const inside = (): void => {
+      if (this.#ended) throw new SkeinError('invalid_argument', 'the transaction is over; its handles are too')
+    }
+    const outside = (what: string) => () => {
+      throw new SkeinError('invalid_argument', `${what} is for the space, not for a transaction`)
+    }
+    const receipt = <T>(result: T): Receipt<T> => new Receipt(inTransaction, result, undefined, 0, '')
+    this.access = {
+      cells: (key, type) => {
+        inside()
+        return change.cells(space.entry(key), type)
+      },
+      run: (key, type, operation, args) => {
+        inside()
+        return receipt(runOn(change, space, key, type, operation, args, ttlMs))
+      },
+      remove: (key) => {
+        inside()
+        change.delete(space.entry(key), typeOf)
+        return receipt(undefined)
+      },
+      history: outside('history'),
+      watchKey: outside('watch'),
+    }
+  }
+
+  end(): void {
+    this.#ended = true
+  }
+}
+
+/** Inside a transaction nothing is durable by itself: the transaction's own receipt says when it is. */
+const inTransaction: Commits = {
+  whenStored: () =>
+    Promise.reject(new SkeinError('invalid_argument', 'inside a transaction, await the receipt of transact')),
+}
+
+function runOn(
+  change: ChangeSet,
+  space: Space,
+  key: string,
+  type: CrdtType,
+  name: string,
+  args: Readonly<Record<string, unknown>>,
+  ttlMs: number | undefined,
+): Value | undefined {
+  const operation = type.operations[name]
+  if (operation === undefined) {
+    throw new SkeinError('unknown_type', `${type.name} has no operation ${name}`, {
+      known: types.map((one) => one.name),
+    })
+  }
+  return change.run(space.entry(key), type, operation, args, ttlMs)
+}
+
+function checkAll(change: ChangeSet, schemas: SpaceSchemas): void {
+  for (const touched of change.touched()) {
+    for (const id of touched.types) {
+      const type = typeOf(id)
+      if (type === undefined || !(type.name in schemas)) continue
+      checkSchema(schemas, type.name, touched.entry.key, type.read(touched.cells(id)).value)
+    }
+  }
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function'
+}
+
+/** An option that nobody reads is a typing error, and silence would hide it. */
+export function checkOptions<T extends object>(options: T, known: readonly (keyof T & string)[]): T {
+  if (typeof options !== 'object' || options === null) throw new SkeinError('invalid_argument', 'options are an object')
+  for (const name of Object.keys(options)) {
+    if (!(known as readonly string[]).includes(name)) {
+      throw new SkeinError('invalid_argument', `${name} is not an option here; there are ${known.join(', ')}`)
+    }
+  }
+  return options
+}
+
+function versionOfDot(dot: Dot): string {
+  return `${dot.origin}-${dot.seq.toString(36)}`
+}
+
+export function checkKey(key: unknown): string {
+  return checkName(key, 'key', limits.keyBytes)
+}
+
+export function checkName(name: unknown, what: string, limit: number): string {
+  if (typeof name !== 'string' || name === '')
+    throw new SkeinError('invalid_key', `a ${what} is a string that is not empty`)
+  if (!name.isWellFormed()) throw new SkeinError('invalid_key', `the ${what} holds a lone surrogate`)
+  const sizeBytes = utf8Length(name)
+  if (sizeBytes > limit) {
+    throw new SkeinError('invalid_key', `a ${what} of ${sizeBytes} bytes is over the limit of ${limit}`, {
+      sizeBytes,
+      limit,
+    })
+  }
+  return name
+}
+
+export function checkSettings(settings: WriteSettings): WriteSettings {
+  const { agent, reason, durability, ttlMs } = checkOptions(settings, ['agent', 'reason', 'durability', 'ttlMs'])
+  if (agent !== undefined) checkName(agent, 'agent name', limits.agentBytes)
+  if (reason !== undefined) checkName(reason, 'reason', limits.reasonBytes)
+  if (durability !== undefined) checkDurability(durability)
+  if (ttlMs !== undefined && !(Number.isSafeInteger(ttlMs) && ttlMs > 0 && ttlMs <= limits.ttlMs)) {
+    throw new SkeinError(
+      'invalid_argument',
+      `ttlMs must be a whole number from 1 to ${limits.ttlMs}, not ${String(ttlMs)}`,
+    )
+  }
+  return settings
+}
+
+export function checkDurability(durability: unknown): Durability {
+  if (durability === 'memory' || durability === 'os' || durability === 'disk') return durability
+  throw new SkeinError('invalid_argument', `durability must be memory, os or disk, not ${String(durability)}`)
+}
