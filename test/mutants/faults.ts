@@ -1,0 +1,224 @@
+/** The planted faults: small edits that a tired engineer could make, each with the tests that must notice. */
+export interface Fault {
+  readonly name: string
+  readonly file: string
+  /** Stands exactly once in the file. */
+  readonly find: string
+  readonly replace: string
+  readonly tests: readonly string[]
+}
+
+const types = ['claim', 'counter', 'flag', 'list', 'log', 'record', 'register', 'set'].map(
+  (name) => `src/crdt/types/${name}`,
+)
+const crdt = [
+  'src/base',
+  'src/crdt/clock',
+  'src/crdt/delta',
+  'src/crdt/change',
+  'src/crdt/laws',
+  'src/crdt/classic',
+  ...types,
+  'src/replica',
+]
+const replica = ['src/replica', 'src/node']
+const store = ['src/store']
+
+export const faults: readonly Fault[] = [
+  {
+    name: 'crdt: present on both sides is kept, and so is what only the peer removed',
+    file: 'src/crdt/cell.ts',
+    find: 'hasDot(theirs, sibling) || !covers(theirSeen, sibling)',
+    replace: 'hasDot(theirs, sibling) || covers(seen, sibling)',
+    tests: crdt,
+  },
+  {
+    name: 'crdt: a merge brings back what was removed here',
+    file: 'src/crdt/cell.ts',
+    find: '!hasDot(mine, sibling) && !covers(seen, sibling)',
+    replace: '!hasDot(mine, sibling)',
+    tests: crdt,
+  },
+  {
+    name: 'crdt: ties of time are not broken by the dot',
+    file: 'src/crdt/cell.ts',
+    find: 'if (a.origin !== b.origin) return a.origin < b.origin ? -1 : 1\n  return a.seq - b.seq\n}\n\nexport function newest',
+    replace: 'return 0\n}\n\nexport function newest',
+    tests: crdt,
+  },
+  {
+    name: 'crdt: a put forgets which of the siblings it saw',
+    file: 'src/crdt/change.ts',
+    find: 'if (this.#own(sibling) || hasDot(supersedes, sibling)) continue',
+    replace: 'if (this.#own(sibling) || supersedes.length > 0) continue',
+    tests: crdt,
+  },
+  {
+    name: 'crdt: a rolled back transaction leaves what types remembered',
+    file: 'src/crdt/change.ts',
+    find: 'for (const type of entry.types()) entry.cells(type).memo.value = undefined\n      for (const { type } of pending.items) entry.cells(type).memo.value = undefined',
+    replace: 'if (pending.items.length < 0) entry.types()',
+    tests: crdt,
+  },
+  {
+    name: 'crdt: the clock gives one time twice within a millisecond',
+    file: 'src/crdt/clock.ts',
+    find: 'wall > this.#last ? wall : this.#last + 1',
+    replace: 'wall >= this.#last ? wall : this.#last + 1',
+    tests: crdt,
+  },
+  {
+    name: 'crdt: another clock drags the own one without bound',
+    file: 'src/crdt/clock.ts',
+    find: 'const clamped = time < bound ? time : bound',
+    replace: 'const clamped = Math.max(time, bound - bound)',
+    tests: crdt,
+  },
+  {
+    name: 'crdt: a snapshot in another order is taken for the canonical one',
+    file: 'src/crdt/state.ts',
+    find: 'if (!equalBytes(state.encode(), bytes))',
+    replace: 'if (state.encode().length === 0)',
+    tests: crdt,
+  },
+  {
+    name: 'crdt: keys are ordered as JavaScript orders them',
+    file: 'src/base/bytes.ts',
+    find: 'if (x >= 0xd800 && y >= 0xd800) {',
+    replace: 'if (x > 0xffff) {',
+    tests: crdt,
+  },
+  {
+    name: 'crdt: the decoder takes integers written as floats',
+    file: 'src/base/msgpack.ts',
+    find: "malformed('an integer as a float')",
+    replace: 'value += 0',
+    tests: crdt,
+  },
+  {
+    name: 'crdt: a delta may write one cell twice',
+    file: 'src/crdt/delta.ts',
+    find: "if (cells.has(name)) reader.fail('a cell written twice')",
+    replace: '',
+    tests: crdt,
+  },
+  {
+    name: 'crdt: a counter counts every record of an origin, not the one with the highest sequence',
+    file: 'src/crdt/types/counter.ts',
+    find: 'if (known === undefined || tally.seq >= known.seq)',
+    replace: 'if (known === undefined || tally.seq <= known.seq)',
+    tests: crdt,
+  },
+  {
+    name: 'crdt: a claim acquired anew takes the old fence',
+    file: 'src/crdt/types/claim.ts',
+    find: 'fence = live ? held.fence : held.fence + 1',
+    replace: 'fence = held.fence',
+    tests: crdt,
+  },
+  {
+    name: 'replica: the tree forgets what a write supersedes',
+    file: 'src/replica/space.ts',
+    find: 'this.tree.subtract(entry.leaf)\n',
+    replace: '\n',
+    tests: replica,
+  },
+  {
+    name: 'replica: an empty leaf keeps its row',
+    file: 'src/replica/tree.ts',
+    find: 'sink.del(this.#key(leaf))',
+    replace: 'sink.put(this.#key(leaf), encodeSum(sum))',
+    tests: replica,
+  },
+  {
+    name: 'replica: the digest leaves the dot out',
+    file: 'src/replica/tree.ts',
+    find: '  scratch.number(sibling.seq)\n',
+    replace: '',
+    tests: replica,
+  },
+  {
+    name: 'replica: a reopened node goes on as the same origin',
+    file: 'src/replica/replica.ts',
+    find: 'this.origin = originId(config.node + config.incarnation)',
+    replace: "this.origin = originId(config.node + '0000000000000000')",
+    tests: replica,
+  },
+  {
+    name: 'replica: a clear takes what its writer had not seen',
+    file: 'src/replica/space.ts',
+    find: 'return sibling.seq <= (context ?? 0)',
+    replace: 'return sibling.seq >= 0 || context === 0',
+    tests: replica,
+  },
+  {
+    name: 'replica: the log counts as stored what is only in memory',
+    file: 'src/replica/log.ts',
+    find: 'return this.seq - this.#waiting.length',
+    replace: 'return this.seq',
+    tests: replica,
+  },
+  {
+    name: 'replica: pruning ignores the cut',
+    file: 'src/replica/space.ts',
+    find: 'const stable = segment.last <= cut(oldest.origin)',
+    replace: 'const stable = segment.last <= Math.max(cut(oldest.origin), Infinity)',
+    tests: replica,
+  },
+  {
+    name: 'replica: an entry leaves the cache before the disk has it',
+    file: 'src/replica/cache.ts',
+    find: 'if (entry.used || entry.dirtyIn > this.storedBatch) {',
+    replace: 'if (entry.used) {',
+    tests: replica,
+  },
+  {
+    name: 'replica: times go back over a restart',
+    file: 'src/replica/replica.ts',
+    find: 'this.clock.witness(log.time, Infinity)',
+    replace: 'this.clock.witness(log.time, 0)',
+    tests: replica,
+  },
+  {
+    name: 'replica: a throwing transaction has moved the clock and the entry',
+    file: 'src/replica/replica.ts',
+    find: 'const { clears, writes } = change.finish()\n      if (clears.length',
+    replace: 'const { clears, writes } = change.finish()\n      this.clock.next(nowMs)\n      if (clears.length',
+    tests: replica,
+  },
+  {
+    name: 'replica: what expires takes the value that replaced it along',
+    file: 'src/crdt/change.ts',
+    find: 'staged.get(type, path).filter((sibling) => sibling.seq === dot.seq && sibling.origin === dot.origin)',
+    replace: 'staged.get(type, path).filter((sibling) => sibling.seq >= dot.seq)',
+    tests: replica,
+  },
+  {
+    name: 'store: a value is not compared with its checksum',
+    file: 'src/store/level-batch.ts',
+    find: 'if (isIntact(key, stored)) return plain',
+    replace: 'if (stored.length >= CHECKSUM_BYTES) return plain',
+    tests: store,
+  },
+  {
+    name: 'store: a hole in the chain of batches is not noticed',
+    file: 'src/store/batch-chain.ts',
+    find: 'if (row.number > expected) return',
+    replace: 'if (row.number > expected + 1e9) return',
+    tests: store,
+  },
+  {
+    name: 'store: the mark is not asked whether the tail is missing',
+    file: 'src/store/level.ts',
+    find: 'if (number < synced.number)',
+    replace: 'if (number < synced.number - 1e9)',
+    tests: store,
+  },
+  {
+    name: 'store: the checksums inside tables are not verified',
+    file: 'src/store/level-files.ts',
+    find: 'if (maskCrc(crc32c(bytes, offset, stop + 1)) !== word(bytes, stop + 1))',
+    replace: 'if (bytes.length < 0)',
+    tests: store,
+  },
+]
