@@ -9,8 +9,3 @@ export class AssertionError extends Error {
 export function assert(condition: boolean, what: string): asserts condition {
   if (!condition) throw new AssertionError(`broken invariant: ${what}. This is a bug in Skein.`)
 }
-
-/** For the default branch of an exhaustive switch. */
-export function unreachable(value: never): never {
-  throw new AssertionError(`unreachable: ${String(value)}. This is a bug in Skein.`)
-}

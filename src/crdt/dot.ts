@@ -46,11 +46,6 @@ export function raise(into: Vector, from: ReadonlyVector): void {
   for (const [origin, seq] of from) if (seq > (into.get(origin) ?? 0)) into.set(origin, seq)
 }
 
-export function includes(larger: ReadonlyVector, smaller: ReadonlyVector): boolean {
-  for (const [origin, seq] of smaller) if (seq > (larger.get(origin) ?? 0)) return false
-  return true
-}
-
 const bytesOfOrigin = new Map<OriginId, Uint8Array>()
 const cachedOrigins = 4096
 

@@ -273,7 +273,7 @@ describe('rows that went missing', () => {
     for (const [key] of rows.list(tableRange(table.leaf))) rows.del(key)
     const again = openReplica(rows)
     const reopened = again.open('s')
-    const damaged = expect.objectContaining({ code: 'store_damaged' })
+    const damaged: unknown = expect.objectContaining({ code: 'store_damaged' })
     const before = rows.clone()
     expect(() => write(again, reopened, 'k1', register, 'set', { value: 'new' })).toThrow(damaged)
     expect(() => write(again, reopened, 'other', register, 'set', { value: 'new' })).toThrow(damaged)

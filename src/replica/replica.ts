@@ -84,7 +84,7 @@ export class Replica {
   #underWay = false
   #transacting = false
   /** Why memory holds half of a delta, if it does: nothing is written any more. */
-  #broken: unknown = undefined
+  #broken: Error | undefined = undefined
 
   constructor(config: ReplicaConfig) {
     this.#config = config
@@ -228,7 +228,7 @@ export class Replica {
       space.apply(delta, body, own, this.#batch)
     } catch (error) {
       // Rows that cannot be read stopped it half way: what is in memory now must never reach the disk.
-      this.#broken = error
+      this.#broken = error instanceof Error ? error : new Error(String(error))
       throw error
     }
     this.#dirty.add(space)

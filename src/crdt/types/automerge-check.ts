@@ -312,7 +312,10 @@ function columnData(walk: Walk, specs: readonly ColumnSpec[], budget: { left: nu
 
 function inflate(bytes: Uint8Array, budget: { left: number }): Uint8Array {
   try {
-    const { buffer, engine } = inflateRawSync(bytes, { maxOutputLength: Math.max(1, budget.left), info: true }) as unknown as {
+    const { buffer, engine } = inflateRawSync(bytes, {
+      maxOutputLength: Math.max(1, budget.left),
+      info: true,
+    }) as unknown as {
       readonly buffer: Uint8Array
       readonly engine: { readonly bytesWritten: number }
     }
@@ -342,9 +345,34 @@ const spec = {
 } as const
 
 const changeColumns: ReadonlySet<number> = new Set(Object.values(spec))
-const documentChangeColumns: ReadonlySet<number> = new Set([0x01, 0x03, 0x13, 0x23, 0x35, 0x40, 0x43, metaSpec, rawSpec])
+const documentChangeColumns: ReadonlySet<number> = new Set([
+  0x01,
+  0x03,
+  0x13,
+  0x23,
+  0x35,
+  0x40,
+  0x43,
+  metaSpec,
+  rawSpec,
+])
 const documentOperationColumns: ReadonlySet<number> = new Set([
-  0x01, 0x02, 0x11, 0x13, 0x15, 0x21, 0x23, 0x34, 0x42, 0x80, 0x81, 0x83, 0x94, 0xa5, metaSpec, rawSpec,
+  0x01,
+  0x02,
+  0x11,
+  0x13,
+  0x15,
+  0x21,
+  0x23,
+  0x34,
+  0x42,
+  0x80,
+  0x81,
+  0x83,
+  0x94,
+  0xa5,
+  metaSpec,
+  rawSpec,
 ])
 
 const action = { makeMap: 0, makeList: 2, delete: 3, makeText: 4, increment: 5, makeTable: 6, mark: 7 } as const

@@ -43,7 +43,7 @@ export function edit(fields: Fields, chance: Prng): void {
       return
     }
     case 11:
-      delete fields[chance.pick(['a', 'map', 'count'])]
+      Reflect.deleteProperty(fields, chance.pick(['a', 'map', 'count']))
       return
     default:
       fields['misc'] = { when: new Date(5), raw: new A.ImmutableString('raw'), big: [0.1, 'x'.repeat(400)] }
@@ -52,7 +52,9 @@ export function edit(fields: Fields, chance: Prng): void {
 
 /** All changes that some clients made, and one of their documents that has seen them all. */
 export function editing(chance: Prng, clients: number, steps: number): { changes: Uint8Array[]; doc: A.Doc<Fields> } {
-  const docs = Array.from({ length: clients }, () => A.init<Fields>({ actor: chance.uint32().toString(16).padStart(8, '0') }))
+  const docs = Array.from({ length: clients }, () =>
+    A.init<Fields>({ actor: chance.uint32().toString(16).padStart(8, '0') }),
+  )
   const changes: Uint8Array[] = []
   for (let step = 0; step < steps; step++) {
     const who = chance.below(clients)

@@ -55,11 +55,18 @@ function twin(replica: Replica): unknown {
 }
 
 const json = (value: unknown): unknown =>
-  JSON.parse(JSON.stringify(value, (_, one: unknown) => (one instanceof Uint8Array ? [...one] : typeof one === 'bigint' ? Number(one) : one)))
+  JSON.parse(
+    JSON.stringify(value, (_, one: unknown) =>
+      one instanceof Uint8Array ? [...one] : typeof one === 'bigint' ? Number(one) : one,
+    ),
+  )
 
 const heads = (one: A.Doc<unknown>): readonly string[] => A.getHeads(one).toSorted()
 
-function client(seed: A.Doc<Fields> = A.init<Fields>()): { doc: A.Doc<Fields>; edit(make: (fields: Fields) => void): Uint8Array } {
+function client(seed: A.Doc<Fields> = A.init<Fields>()): {
+  doc: A.Doc<Fields>
+  edit(make: (fields: Fields) => void): Uint8Array
+} {
   return {
     doc: seed,
     edit(make) {
@@ -131,7 +138,14 @@ describe('editing', () => {
     expect(failure(() => a.set(['list', -1], 1))).toBe('invalid_argument')
     expect(failure(() => a.set([0], 1))).toBe('invalid_argument')
     expect(failure(() => a.set(['text', 0], 1))).toBe('invalid_argument')
-    expect(failure(() => a.set(Array.from({ length: 99 }, () => 'x'), [[[1]]]))).toBe('too_deep')
+    expect(
+      failure(() =>
+        a.set(
+          Array.from({ length: 99 }, () => 'x'),
+          [[[1]]],
+        ),
+      ),
+    ).toBe('too_deep')
     expect(failure(() => a.set(['x'], 'x'.repeat(200_001)))).toBe('too_large')
     expect(failure(() => a.change('***'))).toBe('invalid_argument')
     expect(failure(() => a.change(new Uint8Array([1, 2, 3])))).toBe('document_invalid')
@@ -346,7 +360,11 @@ describe('folding', () => {
     a.hear(b.log)
     expect(a.value).toEqual({ concurrent: true, n: 139 })
     expect(b.reading).toEqual(a.reading)
-    expect(unreadDoc(b.cells).map(({ reason }) => reason).toSorted()).toEqual(['malformed', 'malformed', 'pending'])
+    expect(
+      unreadDoc(b.cells)
+        .map(({ reason }) => reason)
+        .toSorted(),
+    ).toEqual(['malformed', 'malformed', 'pending'])
     b.change(A.getAllChanges(x.doc)[0] as Uint8Array)
     a.hear(b.log)
     expect(a.value).toEqual({ concurrent: true, first: 1, n: 139, second: 2 })
@@ -412,7 +430,16 @@ describe('hostile changes', () => {
     ['an object that is not there', encode([{ ...set, obj: '99@aa' }], { startOp: 100 })],
     ['a sequence with a gap', encode([set], { seq: 2 })],
     ['a predecessor of an unknown actor', encode([{ ...set, pred: ['5@cc'] }], { startOp: 10 })],
-    ['a list element that is not there', encode([{ action: 'makeList', obj: '_root', key: 'l', pred: [] }, { ...set, key: undefined, obj: '10@bb', elemId: '3@cc', insert: true }], { startOp: 10 })],
+    [
+      'a list element that is not there',
+      encode(
+        [
+          { action: 'makeList', obj: '_root', key: 'l', pred: [] },
+          { ...set, key: undefined, obj: '10@bb', elemId: '3@cc', insert: true },
+        ],
+        { startOp: 10 },
+      ),
+    ],
   ])('%s is refused, and nothing changes', (_, bytes) => {
     const a = new Replica(1)
     a.set(['safe'], 1)
@@ -451,7 +478,12 @@ describe('hostile changes', () => {
     const a = new Replica(1)
     const chain = (from: number, count: number, seq: number, deps: readonly string[]): Uint8Array =>
       encode(
-        Array.from({ length: count }, (_, i) => ({ action: 'makeMap', obj: from + i === 0 ? '_root' : `${from + i}@bb`, key: 'k', pred: [] })),
+        Array.from({ length: count }, (_, i) => ({
+          action: 'makeMap',
+          obj: from + i === 0 ? '_root' : `${from + i}@bb`,
+          key: 'k',
+          pred: [],
+        })),
         { seq, startOp: from + 1, deps },
       )
     const first = chain(0, 60, 1, [])
@@ -486,7 +518,10 @@ describe('the copy', () => {
           const path = chance.pick([['a'], ['b'], ['m', 'x'], ['m', 'y', 'z'], ['l']])
           const shown = replica.value as Record<string, unknown>
           if (path[0] === 'm' && 'm' in shown && (typeof shown['m'] !== 'object' || shown['m'] === null)) continue
-          if (failure(() => replica.set(path, chance.pick<unknown>([1, 2, 'text', [1, [2]], { k: null }]))) !== undefined) continue
+          if (
+            failure(() => replica.set(path, chance.pick<unknown>([1, 2, 'text', [1, [2]], { k: null }]))) !== undefined
+          )
+            continue
         } else if (roll < 55) replica.unset([chance.pick(['a', 'm', 'l', 'list'])])
         else if (roll < 68 && foreign.length > 0) {
           const [change] = foreign.splice(chance.below(Math.min(3, foreign.length)), 1)

@@ -192,7 +192,11 @@ class DocCopy extends Copy<DocSource> {
       if (together.length === 0 || (together.length > 1 && this.#tryApply(together))) return
       for (const one of together) this.#forget(one.change)
       for (const one of together) {
-        if (failed < mayFail && one.change.deps.every((dep) => this.#known.has(dep)) && this.#judge(one.change) === undefined) {
+        if (
+          failed < mayFail &&
+          one.change.deps.every((dep) => this.#known.has(dep)) &&
+          this.#judge(one.change) === undefined
+        ) {
           this.#register(one.change)
           if (this.#tryApply([one])) continue
           this.#forget(one.change)
@@ -265,7 +269,8 @@ class DocCopy extends Copy<DocSource> {
     if (changes === undefined || known === undefined) return
     this.#known.delete(change.hash)
     changes.splice(changes.indexOf(known), 1)
-    for (const object of [...change.made, ...change.targets.flatMap(({ made }) => made)]) this.#objects.delete(object.name)
+    for (const object of [...change.made, ...change.targets.flatMap(({ made }) => made)])
+      this.#objects.delete(object.name)
   }
 
   #tryApply(batch: readonly Incoming[]): boolean {
@@ -411,7 +416,10 @@ class DocCopy extends Copy<DocSource> {
     }
     if (fold === undefined || fold.segment.length === 0) return undefined
     this.supersede(change, fold.segment)
-    const chunks = [...fold.segment.flatMap(({ source }) => source?.chunks ?? []), ...written.flatMap((one) => one.chunks)]
+    const chunks = [
+      ...fold.segment.flatMap(({ source }) => source?.chunks ?? []),
+      ...written.flatMap((one) => one.chunks),
+    ]
     return new DocSource(concatenated(chunks.map(({ bytes }) => bytes)), chunks)
   }
 
@@ -630,7 +638,8 @@ function pathArgument(args: Arguments): readonly [...Name[], Name] {
     if (typeof name === 'number' && Number.isSafeInteger(name) && name >= 0) return name
     throw invalid(`path[${at}]`, 'a field name or a position from 0', name)
   })
-  if (names.length === 0 || names.length > objectDepth) throw invalid('path', `an array of 1 to ${objectDepth} names`, given)
+  if (names.length === 0 || names.length > objectDepth)
+    throw invalid('path', `an array of 1 to ${objectDepth} names`, given)
   return names as unknown as readonly [...Name[], Name]
 }
 
@@ -647,7 +656,9 @@ function member(container: Fields | unknown[], name: Name, at: number): unknown 
   }
   if (typeof name === 'string') throw invalid(`path[${at}]`, 'a position, for there is a list', name)
   if (name > container.length) {
-    throw new SkeinError('out_of_range', `path[${at}]: the list has ${container.length} items`, { length: container.length })
+    throw new SkeinError('out_of_range', `path[${at}]: the list has ${container.length} items`, {
+      length: container.length,
+    })
   }
   return container[name]
 }
@@ -735,7 +746,9 @@ function copied(value: unknown): unknown {
   if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return value
   if (Array.isArray(value)) return value.map(copied)
   const fields = value as Fields
-  return Object.fromEntries(Object.keys(fields).flatMap((name) => (fields[name] === undefined ? [] : [[name, copied(fields[name])]])))
+  return Object.fromEntries(
+    Object.keys(fields).flatMap((name) => (fields[name] === undefined ? [] : [[name, copied(fields[name])]])),
+  )
 }
 
 /** The whole document, the caller's own, with an actor of its own: changes to it go back as `change`. */

@@ -41,7 +41,11 @@ export class Replica<T> {
   }
 
   /** Several operations in one delta; `fail` rolls them back. */
-  all(steps: readonly (readonly [name: string, args: Args])[], fail: boolean, write: ReturnType<this['write']> = this.write() as never): Delta | undefined {
+  all(
+    steps: readonly (readonly [name: string, args: Args])[],
+    fail: boolean,
+    write: ReturnType<this['write']> = this.write() as never,
+  ): Delta | undefined {
     return this.#logged(
       this.state.transact(write, (change) => {
         for (const [name, args] of steps) {

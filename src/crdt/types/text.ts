@@ -171,7 +171,10 @@ class TextCopy extends Copy<Source> {
     if (this.#author !== undefined) return this.#author
     const newest = this.newestOf(origin)
     const known = newest[0] && sinceOf(newest[0].path)
-    if (known !== undefined && newest.every((one) => sinceOf(one.path) === known && this.unreadReason(one) === undefined)) {
+    if (
+      known !== undefined &&
+      newest.every((one) => sinceOf(one.path) === known && this.unreadReason(one) === undefined)
+    ) {
       this.#author = { client: clientOf(origin, key, known), since: known }
       return this.#author
     }
@@ -281,7 +284,7 @@ export const text: CrdtType<string> = {
           const at = place(copy, 'at', integer(args, 'at', { min: 0 }))
           const added = textArgument(args, 'text')
           const sources: Source[] = []
-          for (let from = 0; from < added.length; ) {
+          for (let from = 0; from < added.length;) {
             let stop = Math.min(added.length, from + pieceUnits)
             if (splitsPair(added, stop)) stop--
             const piece = added.slice(from, stop)
@@ -298,7 +301,11 @@ export const text: CrdtType<string> = {
           const at = place(copy, 'at', integer(args, 'at', { min: 0 }))
           const count = integer(args, 'count', { min: 0 })
           place(copy, 'count', at + count)
-          if (count > 0) copy.put(change, copy.edit(cells.key, change, (root) => root.delete(at, count)))
+          if (count > 0)
+            copy.put(
+              change,
+              copy.edit(cells.key, change, (root) => root.delete(at, count)),
+            )
         }),
     },
     update: {

@@ -86,7 +86,7 @@ function spliced(bytes: Uint8Array, at: number, gone: number, added: Uint8Array 
 }
 
 function mutant(base: Uint8Array, others: readonly Uint8Array[], chance: Prng): Uint8Array {
-  let bytes = base.slice()
+  let bytes: Uint8Array = base.slice()
   for (let times = 1 + chance.below(3); times > 0 && bytes.length > 0; times--) {
     const at = chance.below(bytes.length)
     const other = chance.pick(others)
@@ -167,7 +167,11 @@ describe('the check', () => {
     ['nothing', new Uint8Array(), 'cut short'],
     ['an empty update', new Uint8Array([0, 0]), 'accepted'],
     ['something after the end', new Uint8Array([0, 0, 0]), 'bytes follow the end'],
-    ['a clock beyond 2^53', new Uint8Array([1, 1, 2, 255, 255, 255, 255, 255, 255, 255, 127, 0]), 'a number beyond 2^53'],
+    [
+      'a clock beyond 2^53',
+      new Uint8Array([1, 1, 2, 255, 255, 255, 255, 255, 255, 255, 127, 0]),
+      'a number beyond 2^53',
+    ],
     ['a number without end', new Uint8Array(30).fill(0x80), 'a number beyond 2^53'],
     ['a value nested to the bound', nested(updateDepth - 1), 'accepted'],
     ['a value nested too deep', nested(updateDepth), 'a value nested too deep'],
@@ -179,9 +183,17 @@ describe('the check', () => {
     ['half a character', string([0xed, 0xa0, 0x80]), 'a string that is not UTF-8'],
     ['a byte order mark', string([0xef, 0xbb, 0xbf]), 'accepted'],
     ['a string of no length', string([]), 'a struct without length'],
-    ['a gap of no length', structs(1, (encoder) => [0, 0].forEach((byte) => writeUint8(encoder, byte))), 'a struct without length'],
+    [
+      'a gap of no length',
+      structs(1, (encoder) => [0, 0].forEach((byte) => writeUint8(encoder, byte))),
+      'a struct without length',
+    ],
     ['a struct of kind 11', structs(1, (encoder) => inRoot(encoder, 11)), 'a struct of an unknown kind'],
-    ['a type of kind 7', structs(1, (encoder) => (inRoot(encoder, 7), writeVarUint(encoder, 7))), 'a shared type of an unknown kind'],
+    [
+      'a type of kind 7',
+      structs(1, (encoder) => (inRoot(encoder, 7), writeVarUint(encoder, 7))),
+      'a shared type of an unknown kind',
+    ],
     [
       'options that are code',
       structs(1, (encoder) => (inRoot(encoder, 9), writeVarString(encoder, 'id'), writeAny(encoder, { gcFilter: 1 }))),
@@ -194,7 +206,10 @@ describe('the check', () => {
     ],
     [
       'a struct that rests on itself',
-      structs(1, (encoder) => ([0x84, 2, 0].forEach((byte) => writeUint8(encoder, byte)), writeVarString(encoder, 'x'))),
+      structs(
+        1,
+        (encoder) => ([0x84, 2, 0].forEach((byte) => writeUint8(encoder, byte)), writeVarString(encoder, 'x')),
+      ),
       'a struct that rests on itself',
     ],
     ['a client named twice', new Uint8Array([2, 1, 2, 0, 0, 1, 1, 2, 1, 0, 1, 0]), 'a client named twice'],
@@ -238,7 +253,10 @@ describe('the feed', () => {
     let flaws: unknown[] = []
     expect(cost(5000, () => ({ flaws } = fed(base, far)))).toBeLessThan(5000)
     expect(flaws).toEqual([undefined, 'costly'])
-    const oneKey = structs(count, (encoder) => (inRoot(encoder, 8, 'k'), writeVarUint(encoder, 1), writeAny(encoder, 1)))
+    const oneKey = structs(
+      count,
+      (encoder) => (inRoot(encoder, 8, 'k'), writeVarUint(encoder, 1), writeAny(encoder, 1)),
+    )
     expect(fed(oneKey).flaws).toEqual(['costly'])
   })
 
@@ -348,7 +366,8 @@ describe('the feed', () => {
       }
       const deleted = some()
       writeVarUint(encoder, deleted.length)
-      for (const client of deleted) for (const value of [client, 1, chance.below(14), 1 + chance.below(4)]) writeVarUint(encoder, value)
+      for (const client of deleted)
+        for (const value of [client, 1, chance.below(14), 1 + chance.below(4)]) writeVarUint(encoder, value)
     })
   }
 
@@ -356,7 +375,7 @@ describe('the feed', () => {
     const chance = prng(4)
     let accepted = 0
     let slowest = 0
-    for (let run = 0; run < 1000; ) {
+    for (let run = 0; run < 1000;) {
       const three = [crafted(chance), crafted(chance), crafted(chance)]
       if (three.some((update) => why(update) !== 'accepted')) continue
       run++

@@ -64,7 +64,10 @@ export function edit(doc: Y.Doc, chance: Prng): void {
     case 11:
       return map.delete(chance.pick(['a', 'b', 'c']))
     case 12:
-      return array.insert(chance.below(array.length + 1), [someAny(chance, 1), chance.chance(0.3) ? someShared(chance) : 1])
+      return array.insert(chance.below(array.length + 1), [
+        someAny(chance, 1),
+        chance.chance(0.3) ? someShared(chance) : 1,
+      ])
     case 13: {
       if (array.length > 0) array.delete(chance.below(array.length))
       return

@@ -193,7 +193,7 @@ export class Feed {
     let list = this.#waiting.get(client)
     if (list === undefined) this.#waiting.set(client, (list = []))
     let low = 0
-    for (let high = list.length; low < high; ) {
+    for (let high = list.length; low < high;) {
       const middle = (low + high) >>> 1
       if ((list[middle] as Cursor).need > cursor.need) low = middle + 1
       else high = middle
@@ -239,7 +239,8 @@ export class Feed {
       // Its first units were collected with their parent, so the rest must be going the same way.
       return typeof struct.parent === 'object' && this.#parentOf(struct) === undefined ? undefined : 'clash'
     }
-    if (left !== undefined && right !== undefined && (right.parent !== parent || right.parentSub !== key)) return 'clash'
+    if (left !== undefined && right !== undefined && (right.parent !== parent || right.parentSub !== key))
+      return 'clash'
     if (!(parent instanceof Y.AbstractType)) return undefined
     if (struct.kind === structKind.type && depthOf(parent) >= typeDepth) return 'deep'
 
@@ -287,7 +288,7 @@ export class Feed {
   #clashes(struct: Struct, until: number): boolean {
     const { client, kind } = struct
     if (kind === structKind.gc) return false
-    for (let clock = struct.clock; clock < until; ) {
+    for (let clock = struct.clock; clock < until;) {
       const there = this.#item({ client, clock }) as Y.Item
       const stop = Math.min(until, end(there.id, there.length))
       // What was collected cannot be compared.
@@ -422,7 +423,7 @@ export function cutUpdate({ bytes, sections, deletions }: Update, maxBytes: numb
   const structs: Part[] = []
   for (const { client, structs: all } of sections) {
     const pieces = all.flatMap((struct) => cutStruct(struct, bytes, maxBytes))
-    for (let at = 0; at < pieces.length; ) {
+    for (let at = 0; at < pieces.length;) {
       const from = at
       let size = 0
       while (at < pieces.length && (at === from || size + (pieces[at] as Piece).bytes.length <= maxBytes)) {
@@ -430,7 +431,10 @@ export function cutUpdate({ bytes, sections, deletions }: Update, maxBytes: numb
       }
       const head: number[] = []
       for (const value of [at - from, client, (pieces[from] as Piece).clock]) pushUint(head, value)
-      structs.push({ client, bytes: join([Uint8Array.from(head), ...pieces.slice(from, at).map((piece) => piece.bytes)]) })
+      structs.push({
+        client,
+        bytes: join([Uint8Array.from(head), ...pieces.slice(from, at).map((piece) => piece.bytes)]),
+      })
     }
   }
   const gone: Part[] = []
@@ -462,7 +466,7 @@ function cutStruct(struct: Struct, bytes: Uint8Array, maxBytes: number): Piece[]
   const length: number[] = []
   pushUint(length, textBytes)
   const pieces: Piece[] = []
-  for (let at = 0; at < text.length; ) {
+  for (let at = 0; at < text.length;) {
     let stop = Math.min(text.length, at + (maxBytes >> 2))
     if (splitsPair(text, stop)) stop--
     const head: number[] = []
@@ -487,9 +491,14 @@ export function splitsPair(text: string, at: number): boolean {
 }
 
 /** Updates of as many parts as go together: a client has one section in each. */
-function pack(parts: readonly Part[], maxBytes: number, before: readonly number[], after: readonly number[]): Uint8Array[] {
+function pack(
+  parts: readonly Part[],
+  maxBytes: number,
+  before: readonly number[],
+  after: readonly number[],
+): Uint8Array[] {
   const updates: Uint8Array[] = []
-  for (let at = 0; at < parts.length; ) {
+  for (let at = 0; at < parts.length;) {
     const clients = new Set<number>()
     const together: Uint8Array[] = []
     let size = 0
