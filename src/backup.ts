@@ -5,10 +5,13 @@
  * Layout: the line `skein-backup 1`, then records [key length, value length, key, value] with 4-byte lengths, then a
  * record of two zero lengths, the number of records and a 128-bit hash chained over all of them.
  */
-import { open, rename, rm, stat } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { randomBytes } from 'node:crypto'
+import { link, mkdtemp, open, rename, rm, stat } from 'node:fs/promises'
+import type { FileHandle } from 'node:fs/promises'
+import { dirname, resolve } from 'node:path'
 import { SkeinError } from './base/errors.ts'
 import { hash128, lanes } from './base/hash.ts'
+import type { RowScanner } from './base/rows.ts'
 import type { SkeinNode } from './node/node.ts'
 import { openLevelStore } from './store/level.ts'
 
@@ -24,83 +27,105 @@ export interface BackupReport {
 }
 
 /** Everything written before the call is in the file; it is complete, or not there. */
-export async function backup(node: SkeinNode, file: string): Promise<BackupReport> {
+export async function backup(node: SkeinNode, to: string): Promise<BackupReport> {
+  const file = resolve(to)
   if (await exists(file)) throw new SkeinError('target_exists', `${file} exists already`)
   const rows = await node.rows()
-  const partial = `${file}.partial`
-  const handle = await open(partial, 'w', 0o600).catch((error: unknown) => {
-    throw new SkeinError('file_failed', `${partial} cannot be written`, {}, error)
-  })
+  const partial = `${file}.${randomBytes(4).toString('hex')}.partial`
+  const handle = await named(partial, open(partial, 'wx', 0o600))
+  try {
+    const report = await writeRows(rows, handle)
+    await handle.sync()
+    await handle.close()
+    // Unlike a rename, a link never takes the place of a file that came meanwhile.
+    await link(partial, file).catch((error: NodeJS.ErrnoException) => {
+      if (error.code === 'EEXIST') throw new SkeinError('target_exists', `${file} exists already`)
+      throw error
+    })
+    return report
+  } catch (error) {
+    throw error instanceof SkeinError ? error : new SkeinError('file_failed', `${file} cannot be written`, {}, error)
+  } finally {
+    await handle.close().catch(() => undefined)
+    await rm(partial, { force: true })
+    await syncDirectory(dirname(file)).catch(() => undefined)
+  }
+}
+
+async function writeRows(rows: RowScanner, handle: FileHandle): Promise<BackupReport> {
   const chain = new Uint32Array(4)
   let count = 0
   let sizeBytes = headline.length
-  try {
-    await handle.write(headline)
-    let pieces: Uint8Array[] = []
-    let waiting = 0
-    const flush = async (): Promise<void> => {
-      const bytes = Buffer.concat(pieces)
-      advance(chain, bytes)
-      await handle.write(bytes)
-      sizeBytes += bytes.length
-      pieces = []
-      waiting = 0
-    }
-    // Hashed in the pieces in which records are read back: one page of rows is one piece.
-    for await (const page of rows.range({ gte: Uint8Array.of(0), lt: Uint8Array.of(0xff) })) {
-      for (const [key, value] of page) {
-        const lengths = new DataView(new ArrayBuffer(8))
-        lengths.setUint32(0, key.length)
-        lengths.setUint32(4, value.length)
-        pieces.push(new Uint8Array(lengths.buffer), key, value)
-        waiting += 8 + key.length + value.length
-        count++
-        if (waiting >= chunkBytes) await flush()
-      }
-    }
-    if (waiting > 0) await flush()
-    const end = new DataView(new ArrayBuffer(endBytes))
-    end.setBigUint64(8, BigInt(count))
-    for (const [i, lane] of chain.entries()) end.setUint32(16 + 4 * i, lane)
-    await handle.write(new Uint8Array(end.buffer))
-    await handle.sync()
-  } catch (error) {
-    await handle.close()
-    await rm(partial, { force: true })
-    throw error
+  let pieces: Uint8Array[] = []
+  let waiting = 0
+  const flush = async (): Promise<void> => {
+    const bytes = Buffer.concat(pieces)
+    advance(chain, bytes)
+    await handle.writeFile(bytes)
+    sizeBytes += bytes.length
+    pieces = []
+    waiting = 0
   }
-  await handle.close()
-  await rename(partial, file)
-  await syncDirectory(dirname(file))
+  await handle.writeFile(headline)
+  // Hashed in the pieces in which records are read back: records until they are a chunk or more.
+  for await (const page of rows.range({ gte: Uint8Array.of(0), lt: Uint8Array.of(0xff) })) {
+    for (const [key, value] of page) {
+      const lengths = new DataView(new ArrayBuffer(8))
+      lengths.setUint32(0, key.length)
+      lengths.setUint32(4, value.length)
+      pieces.push(new Uint8Array(lengths.buffer), key, value)
+      waiting += 8 + key.length + value.length
+      count++
+      if (waiting >= chunkBytes) await flush()
+    }
+  }
+  if (waiting > 0) await flush()
+  const end = new DataView(new ArrayBuffer(endBytes))
+  end.setBigUint64(8, BigInt(count))
+  for (const [i, lane] of chain.entries()) end.setUint32(16 + 4 * i, lane)
+  await handle.writeFile(new Uint8Array(end.buffer))
   return { rows: count, sizeBytes: sizeBytes + endBytes }
 }
 
 /** Makes `dir`, which must not exist, from a backup. The whole file is checked before anything is made. */
-export async function restore(file: string, dir: string): Promise<BackupReport> {
+export async function restore(file: string, to: string): Promise<BackupReport> {
+  const dir = resolve(to)
   if (await exists(dir)) throw new SkeinError('target_exists', `${dir} exists already`)
   let report: BackupReport | undefined
   for await (const _ of readBackup(file, (checked) => (report = checked)));
-  const partial = `${dir}.partial`
-  await rm(partial, { recursive: true, force: true })
-  const store = await openLevelStore({ dir: partial })
+  if (report === undefined) throw invalid('it has no end')
+  const partial = await named(dir, mkdtemp(`${dir}.`))
   try {
-    for await (const rows of readBackup(file, (checked) => (report = checked))) {
-      const batch = store.batch()
-      for (const [key, value] of rows) batch.put(key, value)
-      await store.write(batch, 'os')
+    const store = await openLevelStore({ dir: partial })
+    try {
+      for await (const rows of readBackup(file, (checked) => (report = checked))) {
+        const batch = store.batch()
+        for (const [key, value] of rows) batch.put(key, value)
+        await store.write(batch, 'os')
+      }
+      // One last synced write makes all that came before durable too.
+      await store.write(store.batch(), 'disk')
+    } finally {
+      await store.close()
     }
-    // One last synced write makes all that came before durable too.
-    await store.write(store.batch(), 'disk')
+    if (await exists(dir)) throw new SkeinError('target_exists', `${dir} exists already`)
+    await named(dir, rename(partial, dir))
   } catch (error) {
-    await store.close()
+    // This directory was made above, under a name that nobody else has.
     await rm(partial, { recursive: true, force: true })
     throw error
   }
-  await store.close()
-  await rename(partial, dir)
-  await syncDirectory(dirname(dir))
-  if (report === undefined) throw invalid('it has no end')
+  await syncDirectory(dirname(dir)).catch(() => undefined)
   return report
+}
+
+/** A failure of the file system, as an error that names the path. */
+async function named<T>(path: string, work: Promise<T>): Promise<T> {
+  try {
+    return await work
+  } catch (error) {
+    throw new SkeinError('file_failed', `${path} cannot be written`, {}, error)
+  }
 }
 
 async function* readBackup(

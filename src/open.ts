@@ -4,7 +4,7 @@ import { SkeinError } from './base/errors.ts'
 import type { Retention } from './replica/space.ts'
 import { SkeinNode } from './node/node.ts'
 import type { Durability } from './node/receipt.ts'
-import { checkDurability, checkName } from './node/space-handle.ts'
+import { checkDurability, checkName, checkOptions } from './node/space-handle.ts'
 import { limits } from './base/limits.ts'
 import { openLevelStore } from './store/level.ts'
 import { openMemoryStore } from './store/memory.ts'
@@ -50,7 +50,8 @@ export async function openNode(options: OpenOptions): Promise<SkeinNode> {
   const durability = checkDurability(options.durability ?? (memory ? 'memory' : 'disk'))
   if (memory && durability !== 'memory') throw invalid(`with memory: true nothing is kept at durability ${durability}`)
   if (onDamage !== 'refuse' && onDamage !== 'set-aside') throw invalid('onDamage is refuse or set-aside')
-  const retention = { keepMs: dayMs, keepBytes: 64 * 1024 * 1024, ...options.log }
+  const log = options.log === undefined ? {} : checkOptions(options.log, ['keepMs', 'keepBytes'])
+  const retention = { keepMs: dayMs, keepBytes: 64 * 1024 * 1024, ...log }
   for (const [name, value] of Object.entries({ cacheBytes, ...retention })) {
     if (!(typeof value === 'number' && value >= 0)) throw invalid(`${name} must be a number from 0`)
   }

@@ -222,8 +222,10 @@ export class Writer {
     }
     if (value instanceof Uint8Array) return this.bin(value)
     if (Array.isArray(value)) {
-      this.array(value.length)
-      for (let i = 0; i < value.length; i++) this.value(value[i], depth + 1)
+      // Read once: a getter among the items may change it while it is written.
+      const { length } = value
+      this.array(length)
+      for (let i = 0; i < length; i++) this.value(value[i], depth + 1)
       return
     }
     const prototype = Object.getPrototypeOf(value) as object | null
@@ -231,17 +233,19 @@ export class Writer {
       throw new SkeinError('invalid_value', `a ${prototype.constructor.name} is not JSON data`)
     }
     const fields = value as Readonly<Record<string, unknown>>
-    const names = Object.keys(fields)
-    let count = 0
-    for (const name of names) if (fields[name] !== undefined) names[count++] = name
-    names.length = count
-    if (count > 1) names.sort(compareUtf8)
-    this.map(count)
-    for (const name of names) {
+    // Each field is read once: a getter may answer otherwise the second time.
+    const present: [name: string, value: unknown][] = []
+    for (const name of Object.keys(fields)) {
+      const field = fields[name]
+      if (field !== undefined) present.push([name, field])
+    }
+    if (present.length > 1) present.sort(([a], [b]) => compareUtf8(a, b))
+    this.map(present.length)
+    for (const [name, field] of present) {
       if (name === '__proto__') throw new SkeinError('reserved_name', 'a field cannot be called __proto__')
       if (!name.isWellFormed()) throw new SkeinError('invalid_value', 'a field name holds a lone surrogate')
       this.string(name)
-      this.value(fields[name], depth + 1)
+      this.value(field, depth + 1)
     }
   }
 }
@@ -509,12 +513,26 @@ export function skipValue(bytes: Uint8Array, at: number): number {
 }
 
 const scratch = new Writer()
+let busy = false
 
-/** The canonical bytes of a value; throws a SkeinError that says why it has none. */
-export function encodeValue(value: unknown): Uint8Array {
-  scratch.begin()
-  scratch.value(value)
-  return scratch.finish()
+/**
+ * The canonical bytes of a value; throws a SkeinError that says why it has none. A getter inside the value may run any
+ * program, one that encodes too: whoever comes second gets a writer of his own.
+ */
+export function encodeValue(value: unknown, depth: number = 0): Uint8Array {
+  if (busy) return encodeWith(new Writer(256), value, depth)
+  busy = true
+  try {
+    return encodeWith(scratch, value, depth)
+  } finally {
+    busy = false
+  }
+}
+
+function encodeWith(writer: Writer, value: unknown, depth: number): Uint8Array {
+  writer.begin()
+  writer.value(value, depth)
+  return writer.finish()
 }
 
 /** Throws `malformed`. */

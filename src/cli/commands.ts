@@ -71,7 +71,7 @@ export const commands: Readonly<Record<string, Command>> = {
     run: async (node, args, agent) => {
       const [space, key, by = '1'] = atLeast(args, 2)
       const counter = node.space(space).as({ agent }).counter(key)
-      await durable(counter.incr(Number(by)))
+      await durable(counter.incr(whole(by)))
       const { value } = counter.get()
       return { data: { value }, text: String(value) }
     },
@@ -139,7 +139,7 @@ export const commands: Readonly<Record<string, Command>> = {
             .space(space)
             .as({ agent })
             .claim(key)
-            .acquire(1000 * Number(seconds)),
+            .acquire(1000 * whole(seconds)),
         )
         return { data: receipt.result, text: `held by ${agent} under fence ${receipt.result.fence}` }
       } catch (error) {
@@ -156,7 +156,7 @@ export const commands: Readonly<Record<string, Command>> = {
     example: 'skein release tasks t-42-claim 7',
     run: async (node, args, agent) => {
       const [space, key, fence] = exactly(args, 3)
-      return written(await durable(node.space(space).as({ agent }).claim(key).release(Number(fence))))
+      return written(await durable(node.space(space).as({ agent }).claim(key).release(whole(fence))))
     },
   },
   del: {
@@ -271,6 +271,11 @@ function atLeast<N extends number>(args: readonly string[], count: N): [...Tuple
 type Tuple<N extends number, Items extends string[] = []> = Items['length'] extends N
   ? Items
   : Tuple<N, [...Items, string]>
+
+function whole(text: string): number {
+  if (!/^-?\d+$/.test(text)) throw new UsageError(`${text} is not a whole number`)
+  return Number(text)
+}
 
 function parse(text: string): Value {
   try {

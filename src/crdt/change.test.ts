@@ -75,6 +75,26 @@ describe('a change set', () => {
     expect(list.read(state.entry('k').cells(list.id)).value).toEqual(['kept'])
   })
 
+  test('[R3] cannot be finished after an operation failed half way, even if its error was caught', () => {
+    const state = new State()
+    const half = (): unknown =>
+      state.transact(by(a), (change) => {
+        try {
+          run(change, state.entry('k'), record, 'set', { fields: { a: 1, b: () => 1 } })
+        } catch {
+          // Whoever goes on all the same must not commit half of it.
+        }
+        run(change, state.entry('l'), counter, 'incr', { by: 1 })
+      })
+    expect(half).toThrow(expect.objectContaining({ code: 'invalid_value' }))
+    expect(state.keys()).toEqual([])
+    const delta = state.transact(by(a), (change) => {
+      expect(() => run(change, state.entry('k'), record, 'set', { fields: 7 })).toThrow()
+      run(change, state.entry('l'), counter, 'incr', { by: 1 })
+    })
+    expect(delta?.writes).toHaveLength(1)
+  })
+
   test('refuses another type than the live one, too many writes, and expiry where it would take an account along', () => {
     const state = new State()
     state.transact(by(a), (change) => run(change, state.entry('k'), counter, 'incr', { by: 1 }))
@@ -90,6 +110,28 @@ describe('a change set', () => {
       state.transact(by(a), (change) => run(change, state.entry('k'), counter, 'incr', { by: 1 }, 1000)),
     ).toThrow(refused('invalid_argument'))
     expect(counter.read(state.entry('k').cells(counter.id)).value).toBe(1)
+  })
+
+  test('a getter inside a value may write itself, and an array may grow while it is read', () => {
+    const state = new State()
+    const growing: unknown[] = [0]
+    Object.defineProperty(growing, 0, { enumerable: true, get: () => growing.push(1) && 'x' })
+    state.transact(by(a), (change) => {
+      const value = {
+        x: 1,
+        get y() {
+          run(change, state.entry('inner'), register, 'set', {
+            value: 'a long text that would be written over the outer one',
+          })
+          return 2
+        },
+      }
+      run(change, state.entry('outer'), register, 'set', { value })
+      run(change, state.entry('grown'), register, 'set', { value: growing })
+    })
+    const read = (key: string): unknown => register.read(state.entry(key).cells(register.id)).value
+    expect([read('outer'), read('grown')]).toEqual([{ x: 1, y: 2 }, ['x']])
+    expect(State.decode(state.encode()).encode()).toEqual(state.encode())
   })
 
   test('writes a value again that is there already when it is to expire, and not otherwise', () => {

@@ -217,6 +217,10 @@ export class ChangeSet {
   readonly #stamp: Stamp
   readonly #staged = new Few<Staged>()
   #index = 0
+  /** Counts what was staged. */
+  #writes = 0
+  /** Why this change cannot be finished, if an operation failed half way. */
+  #spoiled: Error | undefined = undefined
 
   constructor(stamp: Stamp) {
     this.#stamp = stamp
@@ -241,11 +245,15 @@ export class ChangeSet {
       throw new SkeinError('invalid_argument', `ttlMs: a ${type.name} does not expire`, { type: type.name })
     }
     const expires = ttlMs > 0 ? this.#stamp.nowMs + ttlMs : 0
-    return operation.run(
-      this.#cells(staged, type.id),
-      new EntryChange(this, this.#stamp, staged, type.id, expires),
-      args,
-    )
+    const before = this.#writes
+    const change = new EntryChange(this, this.#stamp, staged, type.id, expires)
+    try {
+      return operation.run(this.#cells(staged, type.id), change, args)
+    } catch (error) {
+      // Half of an operation is staged: whoever catches this must not be able to commit it.
+      if (this.#writes !== before) this.#spoiled = error instanceof Error ? error : new Error(String(error))
+      throw error
+    }
   }
 
   /** The value of an entry as this change would leave it. */
@@ -302,6 +310,7 @@ export class ChangeSet {
 
   /** What all of it comes to; empty when nothing changes. Drops what nets out to nothing. */
   finish(): { readonly clears: readonly ClearEntry[]; readonly writes: readonly CellWrite[] } {
+    if (this.#spoiled !== undefined) throw this.#spoiled
     const clears: ClearEntry[] = []
     let writes: CellWrite[] = []
     for (const { entry, cleared, pending } of this.#staged.items) {
@@ -335,6 +344,7 @@ export class ChangeSet {
     over: Siblings | undefined,
     expires: number,
   ): void {
+    this.#writes++
     const name = cellKey(type, path)
     const cell = staged.pending.get(name)
     if (cell === undefined) {
@@ -354,6 +364,7 @@ export class ChangeSet {
   }
 
   clear(staged: Staged, type: TypeId, keep: readonly Dot[]): void {
+    this.#writes++
     staged.cleared ??= new Map()
     if (!staged.cleared.has(0)) staged.cleared.set(type, keep)
     for (const cell of staged.pending.items) {

@@ -9,6 +9,8 @@ import { assert } from '../base/assert.ts'
 export const ticksPerMs = 2048
 /** The last time that fits: in the year 2109. */
 export const maxTime: number = 2 ** 53 - 1
+/** A wall clock beyond this is wrong, and is taken for this: a day of ticks before the end stays free. */
+const maxWall: number = maxTime - 86_400_000 * ticksPerMs
 /** How far ahead of the own wall clock another's time may pull ours. From reliability practice: 60 s. */
 export const maxAheadMs = 60_000
 
@@ -29,15 +31,15 @@ export class HybridClock {
 
   /** The time that a local event would get now. */
   peek(nowMs: number): number {
-    const wall = Math.floor(nowMs) * ticksPerMs
-    return wall > this.#last ? wall : this.#last + 1
+    const wall = Math.min(Math.floor(nowMs) * ticksPerMs, maxWall)
+    const next = wall > this.#last ? wall : this.#last + 1
+    assert(next <= maxTime, 'the clock has room behind the latest wall time')
+    return next
   }
 
   /** The time of a local event: greater than every time given out or witnessed before. */
   next(nowMs: number): number {
-    this.#last = this.peek(nowMs)
-    assert(this.#last <= maxTime, 'the clock stays below the year 2109')
-    return this.#last
+    return (this.#last = this.peek(nowMs))
   }
 
   /**
@@ -46,7 +48,7 @@ export class HybridClock {
    */
   witness(time: number, nowMs: number): void {
     const bound = (Math.floor(nowMs) + maxAheadMs) * ticksPerMs
-    const clamped = time < bound ? time : bound
+    const clamped = Math.min(time, bound, maxWall)
     if (clamped > this.#last) this.#last = clamped
   }
 }

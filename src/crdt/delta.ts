@@ -88,12 +88,14 @@ export function follows(body: DeltaBody, chain: Chain): boolean {
 
 const writer = new Writer()
 const foreign: OriginId[] = []
+const references = new Map<OriginId, number>()
 
 function reference(origin: OriginId, own: OriginId): number {
   if (origin === own) return 0
-  const at = foreign.indexOf(origin)
-  if (at >= 0) return at + 1
+  const known = references.get(origin)
+  if (known !== undefined) return known
   foreign.push(origin)
+  references.set(origin, foreign.length)
   return foreign.length
 }
 
@@ -113,6 +115,7 @@ function writeDots(dots: readonly Dot[], own: OriginId): void {
 export function encodeDelta(delta: Delta): Uint8Array {
   const { origin, seq, clears, writes } = delta
   foreign.length = 0
+  references.clear()
   collect(delta.context, origin)
   for (const clear of clears) collect(clear.keep, origin)
   for (const write of writes) collect(write.supersedes, origin)
@@ -182,9 +185,11 @@ export function decodeDelta(origin: OriginId, seq: number, bytes: Uint8Array): D
   const chainLink = reader.bin()
   if (chainLink.length !== linkBytes) reader.fail('a link of another length')
   const origins: OriginId[] = [origin]
+  const named = new Set(origins)
   for (let left = reader.array(); left > 0; left--) {
     const other = readOrigin(reader)
-    if (origins.includes(other)) reader.fail('an origin named twice')
+    if (named.has(other)) reader.fail('an origin named twice')
+    named.add(other)
     origins.push(other)
   }
   const context = readDots(reader, origins)

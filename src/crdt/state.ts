@@ -4,7 +4,7 @@
  * every machine.
  */
 import { assert } from '../base/assert.ts'
-import { compareUtf8, equalBytes } from '../base/bytes.ts'
+import { binaryString, compareUtf8, equalBytes } from '../base/bytes.ts'
 import { Reader, Writer } from '../base/msgpack.ts'
 import type { Value } from '../base/value.ts'
 import { ChangeSet, cellKey } from './change.ts'
@@ -385,7 +385,7 @@ export function decodeSnapshot(
     if ((head & sameCell) === 0) {
       const at = reader.at
       reader.raw()
-      path = String.fromCharCode(...bytes.subarray(at, reader.at))
+      path = binaryString(bytes, at, reader.at)
       left--
     }
     let origin = last?.origin

@@ -160,6 +160,26 @@ describe('a disk that is full', () => {
     store.write = write
   })
 
+  test('[N5] closing after damage closes the store; closing while a purge waits for a full disk ends', async () => {
+    const damaged = faulty()
+    const one = await open(damaged)
+    one.space('s').counter('n').incr()
+    damaged.write = () => Promise.reject(new SkeinError('store_damaged', 'acknowledged batches are missing'))
+    await expect.poll(() => one.status().state).toBe('failing')
+    await one.close()
+    expect(() => damaged.get(Uint8Array.of(1))).toThrow(refusedAs('closed'))
+
+    const full = faulty()
+    const two = await open(full)
+    for (let i = 0; i < 50; i++) two.space('s').counter(`n${i}`).incr()
+    await two.flush()
+    const deleting = two.deleteSpace('s').catch((error: { code: string }) => error.code)
+    full.failWrites(1000)
+    two.space('t').counter('n').incr()
+    await two.close()
+    await deleting
+  })
+
   test('[N6] a writer that does not wait is told that the node is busy, and nothing of that write happened', async () => {
     const store = faulty()
     await using node = await open(store)
@@ -278,6 +298,30 @@ describe('watching', () => {
     expect((await space.watch({ since: token }).next()).value).toMatchObject({ kind: 'gap', cause: 'restored' })
   })
 
+  test('[W6] a token from the middle of a transaction is held to its history too', async () => {
+    const store = openMemoryStore()
+    const first = await open(store)
+    first.space('s').counter('n').incr()
+    await first.flush()
+    const copy = await copyOf(store)
+    const events = first.space('s').watch()
+    for (let i = 0; i < 3; i++) {
+      first.space('s').transact((tx) => {
+        tx.counter('a').incr()
+        tx.counter('b').incr()
+      })
+    }
+    const seen = await take(events, 5)
+    const middle = seen.at(-1)!
+    const again = await take(first.space('s').watch({ since: middle.token }), 2)
+    expect(again.map((event) => (event.kind === 'change' ? event.key : event.kind))).toEqual(['a', 'b'])
+    await first.close()
+    await using restored = await open(copy)
+    for (let i = 0; i < 9; i++) restored.space('s').counter('other').incr()
+    const [gap] = await take(restored.space('s').watch({ since: middle.token }), 1)
+    expect(gap).toMatchObject({ kind: 'gap', cause: 'restored' })
+  })
+
   test('[W5] ends with its signal, with its space and with its node', async () => {
     const node = await open(openMemoryStore())
     const stop = new AbortController()
@@ -308,6 +352,19 @@ describe('time', () => {
     expect(history.map(({ reason }) => reason)).toEqual([undefined, 'expired'])
   })
 
+  test('[T1] a scan that fails puts the deletion off, and no more', async () => {
+    const store = faulty()
+    await using node = await open(store)
+    node.space('s').as({ ttlMs: 20 }).register('short').set(1)
+    const range = store.range.bind(store)
+    let failures = 1
+    store.range = (wanted) => {
+      if (failures-- > 0) throw new SkeinError('busy', 'the store is reopening')
+      return range(wanted)
+    }
+    await expect.poll(() => node.space('s').register('short').get().exists, { timeout: 12_000 }).toBe(false)
+  })
+
   test('[T2] what expired while the node was down goes when it opens', async () => {
     const store = openMemoryStore()
     const first = await open(store)
@@ -316,6 +373,29 @@ describe('time', () => {
     await sleep(20)
     await using second = await open(store)
     await expect.poll(() => second.space('s').register('short').get().exists).toBe(false)
+  })
+})
+
+describe('listing', () => {
+  test('[L1] large entries that change meanwhile are listed, not taken for damage', async () => {
+    await using node = await open(openMemoryStore(), { cacheBytes: 1 })
+    const space = node.space('s')
+    const elements = (from: number): string[] => Array.from({ length: 800 }, (_, i) => `element ${from + i}`)
+    for (const key of ['a', 'b', 'c']) space.set(key).add(...elements(0))
+    await node.flush()
+    const listed: number[] = []
+    for await (const { key, value } of space.entries()) {
+      listed.push((value as unknown[]).length)
+      if (key !== 'a') continue
+      for (const other of ['b', 'c']) {
+        space.set(other).remove(...elements(0))
+        space.set(other).add('one')
+      }
+      await node.flush()
+    }
+    expect(listed).toHaveLength(3)
+    expect(listed[0]).toBe(800)
+    for (const length of listed.slice(1)) expect([1, 800]).toContain(length)
   })
 })
 

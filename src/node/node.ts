@@ -77,6 +77,7 @@ interface Watcher {
   readonly prefix: string
   readonly exact: boolean
   readonly queue: WatchQueue
+  stop(): void
 }
 
 export class SkeinNode implements SpaceHost, AsyncDisposable {
@@ -225,12 +226,16 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
     clearInterval(this.#pruneTimer)
     for (const watcher of this.#watchers) watcher.queue.end()
     this.#retry?.wake()
-    await this.#purging
-    if (this.replica.dirty) this.#kick()
-    await this.#committing
-    this.#state = 'closed'
-    this.#fail(new SkeinError('closed', 'the node was closed before the disk had this write', {}, this.#refusal))
-    await this.#store.close()
+    try {
+      // After a refusal that stood there is nothing more to try.
+      if (this.replica.dirty && this.#refusal === undefined) this.#kick()
+      await this.#committing
+    } finally {
+      this.#state = 'closed'
+      this.#fail(new SkeinError('closed', 'the node was closed before the disk had this write', {}, this.#refusal))
+      await this.#purging.catch(() => undefined)
+      await this.#store.close()
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -293,19 +298,23 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
     // Rows are what the disk has; entries that are still on their way to it are laid over them, so that a listing
     // neither waits for the disk nor misses a write.
     const waiting = space.unstored(prefix)
+    using snapshot = this.#store.snapshot()
     let next = 0
     const bytes = new KeyWriter().start(table.entry).short(space.number).text(prefix).bytes
-    for await (const page of this.#store.range(prefixRange(bytes))) {
+    for await (const page of snapshot.range(prefixRange(bytes))) {
       for (const [rowKey, row] of page) {
         const key = entryKeyOf(rowKey)
-        for (; next < waiting.length && compareUtf8((waiting[next] as StoredEntry).key, key) <= 0; next++) {
-          const entry = waiting[next] as StoredEntry
-          if (entry.key !== key) yield* entryRow(entry)
+        for (; next < waiting.length && compareUtf8(waiting[next] as string, key) < 0; next++) {
+          yield* entryRow(space.entry(waiting[next] as string))
         }
-        yield* entryRow(space.entryFromRow(key, row))
+        const isWaiting = waiting[next] === key
+        if (isWaiting) next++
+        yield* entryRow(isWaiting ? space.entry(key) : space.entryFromRow(key, row, snapshot))
       }
+      this.readable()
+      if (space.deleted) throw new SkeinError('space_deleted', `space ${space.name} was deleted meanwhile`)
     }
-    for (const entry of waiting.slice(next)) yield* entryRow(entry)
+    for (const key of waiting.slice(next)) yield* entryRow(space.entry(key))
   }
 
   /** Watching begins with this call, not with the first read. */
@@ -315,12 +324,13 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
     const until = space.places
     const here = this.#token(space, until, this.#lastDot(space))
     const from = since === undefined ? until : this.#placeOf(space, since)
-    const watcher: Watcher = { space, prefix, exact, queue: new WatchQueue(from === until ? here : (since ?? here)) }
     const stop = (): void => {
       this.#watchers.delete(watcher)
       signal?.removeEventListener('abort', stop)
       watcher.queue.end()
     }
+    const queue = new WatchQueue(from === until ? here : (since ?? here))
+    const watcher: Watcher = { space, prefix, exact, queue, stop }
     this.#watchers.add(watcher)
     signal?.addEventListener('abort', stop)
     if (signal?.aborted === true) stop()
@@ -328,6 +338,19 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
   }
 
   async *#events(
+    watcher: Watcher,
+    from: number | undefined,
+    until: number,
+    here: string,
+  ): AsyncGenerator<WatchEvent, void, void> {
+    try {
+      yield* this.#eventsUntilEnd(watcher, from, until, here)
+    } finally {
+      watcher.stop()
+    }
+  }
+
+  async *#eventsUntilEnd(
     watcher: Watcher,
     from: number | undefined,
     until: number,
@@ -352,8 +375,12 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
     }
     found.sort((a, b) => a.place - b.place)
     if (found.length < until - from) {
-      const missing = found.length === 0 ? until : (found[0] as { place: number }).place - 1
-      yield { kind: 'gap', space: space.name, cause: 'pruned', token: this.#token(space, missing, undefined) }
+      const [first] = found
+      const token =
+        first === undefined
+          ? this.#token(space, until, this.#lastDot(space))
+          : this.#token(space, first.place - 1, first.delta, true)
+      yield { kind: 'gap', space: space.name, cause: 'pruned', token }
     }
     for (const { place, delta } of found) {
       const own = delta.origin === this.replica.origin
@@ -367,7 +394,12 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
     if (event.space.nextExpiry < this.#expiryAt) this.#scheduleExpiry(event.space.nextExpiry)
     for (const watcher of this.#watchers) {
       if (watcher.space !== event.space) continue
-      for (const change of this.#changes(watcher, event)) watcher.queue.push(change)
+      try {
+        for (const change of this.#changes(watcher, event)) watcher.queue.push(change)
+      } catch {
+        // A row that this watcher would show cannot be read. The write stands; the watcher goes on from here by reading.
+        watcher.queue.skip(event.space.name, this.#token(event.space, event.place, event.delta))
+      }
     }
   }
 
@@ -394,31 +426,37 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
         local: own,
         conflict: type !== undefined && type.read(entry.cells(type.id)).concurrent.length > 0,
         // Only the last change of a transaction has it behind it: from an earlier one it comes again, whole.
-        token: left === 0 ? this.#token(space, place, delta) : this.#token(space, place - 1, undefined),
+        token: left === 0 ? this.#token(space, place, delta) : this.#token(space, place - 1, delta, true),
       }
     }
   }
 
-  /** The place in the space's local order, and the delta that stood there: the same place may be another's after a restore. */
-  #token(space: Space, place: number, dot: Dot | undefined): string {
-    const at = dot === undefined ? '' : `${dot.origin}-${dot.seq.toString(36)}`
-    return `w1.${this.id}.${space.number}.${place.toString(36)}.${at}`
+  /**
+   * A place in the space's local order, with a delta that pins it, since the same place may be another's after a
+   * restore: the delta at that place, or (with a plus) the one right behind it.
+   */
+  #token(space: Space, place: number, at: Dot | undefined, behind: boolean = false): string {
+    const pin = at === undefined ? '' : `${behind ? '+' : ''}${at.origin}-${at.seq.toString(36)}`
+    return `w1.${this.id}.${space.number}.${place.toString(36)}.${pin}`
   }
 
   /** Where a token points; undefined when this replica's history is not the one that it came from. */
   #placeOf(space: Space, token: unknown): number | undefined {
-    const match = /^w1\.([0-9a-f]{16})\.(\d+)\.([0-9a-z]+)\.(?:([0-9a-f]{32})-([0-9a-z]+))?$/.exec(String(token))
-    const [, node, number, place, origin, seq] = match ?? []
+    const match = /^w1\.([0-9a-f]{16})\.(\d+)\.([0-9a-z]{1,11})\.(?:(\+?)([0-9a-f]{32})-([0-9a-z]{1,11}))?$/.exec(
+      String(token),
+    )
+    const [, node, number, place, behind, origin, seq] = match ?? []
     if (node !== this.id || number !== String(space.number) || place === undefined) {
       throw new SkeinError('invalid_token', `since: not a token of this node's space ${space.name}`)
     }
     const at = Number.parseInt(place, 36)
-    if (at > space.places) return undefined
-    if (origin === undefined || seq === undefined) return at
+    if (origin === undefined || seq === undefined) return at === 0 ? 0 : undefined
     const log = space.logs.get(origin as OriginId)
-    const entry = log?.entry(Number.parseInt(seq, 36))
-    if (log === undefined || Number.parseInt(seq, 36) > log.seq) return undefined
-    return entry === undefined || entry.place === at ? at : undefined
+    const wanted = Number.parseInt(seq, 36)
+    if (log === undefined || wanted > log.seq || at > space.places) return undefined
+    // A dot is never used twice, so one that is known here stands where it stood; what is pruned needs no more proof.
+    const entry = log.entry(wanted)
+    return entry === undefined || entry.place === at + (behind === '+' ? 1 : 0) ? at : undefined
   }
 
   /** The delta that this space applied last. */
@@ -474,7 +512,6 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
         this.#refusal = undefined
         return true
       } catch (error) {
-        if (this.#state !== 'open' && this.#refusal !== undefined) return false
         this.#refusal =
           error instanceof SkeinError ? error : new SkeinError('store_failed', 'the store failed', {}, error)
         if (this.#state !== 'open') return false
@@ -552,14 +589,16 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
     const nowMs = this.now()
     for (const space of this.replica.spaces) {
       if (space.nextExpiry > nowMs) continue
-      space.nextExpiry = Infinity
+      // `nextExpiry` moves at the end: if the scan fails, what is due stays due.
+      let later = Infinity
+      space.soonest = Infinity
       for await (const page of this.#store.range(spaceRange(table.expiry, space.number))) {
         const due: Expiring[] = []
         for (const [key] of page) {
           const { atMs, expiring } = expiryAt(key)
           if (atMs <= nowMs) due.push(expiring)
           else {
-            space.nextExpiry = Math.min(space.nextExpiry, atMs)
+            later = atMs
             break
           }
         }
@@ -569,6 +608,7 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
         }
         if (due.length < page.length) break
       }
+      space.nextExpiry = Math.min(later, space.soonest)
     }
     this.#scheduleExpiry(Math.min(...this.replica.spaces.map((space) => space.nextExpiry), Infinity))
   }

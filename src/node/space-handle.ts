@@ -404,7 +404,13 @@ export function checkSettings(settings: WriteSettings): WriteSettings {
       `ttlMs must be a whole number from 1 to ${limits.ttlMs}, not ${String(ttlMs)}`,
     )
   }
-  return settings
+  // What was checked is what is kept: a getter could answer otherwise the next time.
+  return {
+    ...(agent !== undefined && { agent }),
+    ...(reason !== undefined && { reason }),
+    ...(durability !== undefined && { durability }),
+    ...(ttlMs !== undefined && { ttlMs }),
+  }
 }
 
 export function checkDurability(durability: unknown): Durability {

@@ -64,6 +64,12 @@ export class WatchQueue {
     this.#wake?.()
   }
 
+  /** What is queued is dropped: the reader is told to read instead, and to go on from this token. */
+  skip(space: string, token: string): void {
+    this.#queue = [{ kind: 'gap', space, cause: 'pruned', token }]
+    this.#wake?.()
+  }
+
   end(): void {
     this.#ended = true
     this.#wake?.()
@@ -93,6 +99,7 @@ export class WatchQueue {
 export class Watch implements AsyncIterableIterator<WatchEvent, void, void>, AsyncDisposable {
   readonly #events: AsyncGenerator<WatchEvent, void, void>
   readonly #stop: () => void
+  #left = false
 
   constructor(events: AsyncGenerator<WatchEvent, void, void>, stop: () => void) {
     this.#events = events
@@ -100,12 +107,13 @@ export class Watch implements AsyncIterableIterator<WatchEvent, void, void>, Asy
   }
 
   next(): Promise<IteratorResult<WatchEvent, void>> {
-    return this.#events.next()
+    return this.#left ? Promise.resolve({ done: true, value: undefined }) : this.#events.next()
   }
 
   /** Stops watching: what leaving a `for await` loop calls. */
   return(): Promise<IteratorResult<WatchEvent, void>> {
     this.#stop()
+    this.#left = true
     return Promise.resolve({ done: true, value: undefined })
   }
 

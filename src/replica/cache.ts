@@ -53,6 +53,8 @@ export class EntryCache {
   readonly #limitBytes: number
   readonly #fresh = new Ring()
   readonly #kept = new Ring()
+  #vainAt = -1
+  #vainWeight = 0
   /** The last batch that is on disk: entries that wait for a later one stay. */
   storedBatch = 0
 
@@ -87,6 +89,8 @@ export class EntryCache {
     }
     const kept = this.#kept
     if (kept.weight <= this.#limitBytes) return
+    // All of it waited for the disk when the hand last went round: it is not sent round in vain for every write.
+    if (this.#vainAt === this.storedBatch && kept.weight < this.#vainWeight) return
     const target = this.#limitBytes * 0.75
     // Twice round: the first may only take second chances away.
     for (let left = 2 * kept.size; left > 0 && kept.weight > target; left--) {
@@ -99,5 +103,7 @@ export class EntryCache {
         entry.forget()
       }
     }
+    this.#vainAt = this.storedBatch
+    this.#vainWeight = kept.weight > target ? 1.5 * kept.weight : 0
   }
 }

@@ -21,7 +21,7 @@ import { nodeOf, originId } from '../crdt/dot.ts'
 import type { Dot, OriginId } from '../crdt/dot.ts'
 import { EntryCache } from './cache.ts'
 import { Names, decodeOrigin, encodeOrigin } from './names.ts'
-import { table } from './row-keys.ts'
+import { maxSpaceNumber, table } from './row-keys.ts'
 import { Space, readSpaceFacts } from './space.ts'
 import type { Retention } from './space.ts'
 
@@ -143,11 +143,18 @@ export class Replica {
   open(name: string): Space {
     const known = this.#spaces.get(name)
     if (known !== undefined) return known
-    if (this.#spaces.size >= limits.spaces) {
+    let used = 0
+    for (const { places } of this.#spaces.values()) if (places > 0) used++
+    if (used >= limits.spaces) {
       throw new SkeinError('too_large', `a node holds at most ${limits.spaces} spaces`, { limit: limits.spaces })
     }
     let generation = 1
     for (const dead of this.#dead) if (dead.name === name) generation = Math.max(generation, dead.generation + 1)
+    if (this.#byNumber.length > maxSpaceNumber) {
+      throw new SkeinError('too_large', `this directory has named ${maxSpaceNumber} spaces, deleted ones included`, {
+        limit: maxSpaceNumber,
+      })
+    }
     const space = new Space(this.#home, { number: this.#byNumber.length, name, generation })
     this.#adopt(space)
     return space
@@ -190,6 +197,7 @@ export class Replica {
     this.#transacting = true
     try {
       const result = make(change)
+      if (space.deleted) throw new SkeinError('space_deleted', `space ${space.name} was deleted meanwhile`)
       const { clears, writes } = change.finish()
       if (clears.length === 0 && writes.length === 0) return { result, dot: undefined, batch: 0 }
       const chain = (log ?? space.log(origin)).chain
@@ -224,6 +232,8 @@ export class Replica {
   }
 
   #apply(space: Space, delta: Delta, body: Uint8Array, own: boolean): void {
+    // Everything that reads, and so may find damage, comes first: then nothing has happened.
+    space.prepare(delta)
     try {
       space.apply(delta, body, own, this.#batch)
     } catch (error) {

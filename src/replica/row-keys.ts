@@ -45,6 +45,9 @@ export const tablesOfSpace: readonly number[] = [
 
 const encoder = new TextEncoder()
 
+/** Two bytes of a row key, less the bit that says so. */
+export const maxSpaceNumber = 0x7fff
+
 /** Views of the start of a reused buffer, one for each length, made once: a typed array costs more than a short row. */
 export class Views {
   #of: Uint8Array | undefined
@@ -72,7 +75,7 @@ export class KeyWriter {
     return this
   }
 
-  /** A number below 2^15, as used for spaces: one byte where it fits. */
+  /** A number up to `maxSpaceNumber`, as used for spaces: one byte where it fits. */
   short(value: number): this {
     if (value >= 0x80) this.#bytes[this.#at++] = 0x80 | (value >> 8)
     this.#bytes[this.#at++] = value & 0xff

@@ -65,6 +65,8 @@ export class Space implements SpaceFacts, EntryHome, LogHome {
   /** Entries with a live cell. */
   entryCount = 0
   deleted = false
+  /** Wall time of the soonest expiry written since the last look at the rows. */
+  soonest: number = Infinity
   /** Wall time of the next expiry, Infinity for none. */
   nextExpiry: number = Infinity
   /** Origins that moved since the own last delta: the context of the next. */
@@ -98,11 +100,15 @@ export class Space implements SpaceFacts, EntryHome, LogHome {
     return entry
   }
 
-  /** An entry whose row a scan has read already; not kept, so that a scan does not empty the cache. */
-  entryFromRow(key: string, bytes: Uint8Array): StoredEntry {
+  /**
+   * An entry whose row a scan has read already, from `rows`: its chunks are read from there too, since by now they may
+   * stand otherwise. It is not kept, so that a scan does not empty the cache.
+   */
+  entryFromRow(key: string, bytes: Uint8Array, rows: RowReader = this.rows): StoredEntry {
     const cached = this.#entries.get(key)
     if (cached !== undefined) return cached
-    const entry = new StoredEntry(this, key)
+    const { number, origins, agents } = this
+    const entry = new StoredEntry({ number, rows, origins, agents, forget: () => {}, weigh: () => {} }, key)
     entry.decode(bytes)
     return entry
   }
@@ -112,12 +118,12 @@ export class Space implements SpaceFacts, EntryHome, LogHome {
   }
 
   /** Entries under a prefix whose rows are not on disk as they are now, in the order of their keys. */
-  unstored(prefix: string): StoredEntry[] {
-    const found: StoredEntry[] = []
+  unstored(prefix: string): string[] {
+    const found: string[] = []
     for (const entry of this.#entries.values()) {
-      if (entry.dirtyIn > this.cache.storedBatch && entry.key.startsWith(prefix)) found.push(entry)
+      if (entry.dirtyIn > this.cache.storedBatch && entry.key.startsWith(prefix)) found.push(entry.key)
     }
-    return found.sort((a, b) => compareUtf8(a.key, b.key))
+    return found.sort(compareUtf8)
   }
 
   forget(key: string): void {
@@ -150,6 +156,20 @@ export class Space implements SpaceFacts, EntryHome, LogHome {
     return (
       delta.seq === (this.vector.get(delta.origin) ?? 0) + 1 && delta.context.every((dot) => covers(this.vector, dot))
     )
+  }
+
+  /** Reads every row that applying this delta will need: where one is damaged, this throws, and nothing has changed. */
+  prepare(delta: Delta): void {
+    for (const { key } of delta.clears) {
+      const entry = this.entry(key)
+      entry.names()
+      this.tree.touch(entry.leaf)
+    }
+    for (const { key, type, path } of delta.writes) {
+      const entry = this.entry(key)
+      entry.at(cellKey(type, path))
+      this.tree.touch(entry.leaf)
+    }
   }
 
   /**
@@ -239,7 +259,9 @@ export class Space implements SpaceFacts, EntryHome, LogHome {
 
   #expire(key: string, name: string, sibling: StoredSibling, gone: boolean): void {
     this.#expiries.push({ key, name, sibling, gone })
-    if (!gone && sibling.expires < this.nextExpiry) this.nextExpiry = sibling.expires
+    if (gone) return
+    this.soonest = Math.min(this.soonest, sibling.expires)
+    this.nextExpiry = Math.min(this.nextExpiry, sibling.expires)
   }
 
   /** Writes the rows of everything that changed. `agents` and `origins` are flushed by the replica, after this. */

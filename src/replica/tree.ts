@@ -95,6 +95,11 @@ export class Tree {
     root[4] = (root[4] as number) - 1
   }
 
+  /** Makes sure that a leaf is at hand: changing it will read nothing. */
+  touch(leaf: number): void {
+    this.#read(leaf)
+  }
+
   /** The sum of a leaf, as a copy. */
   leaf(leaf: number): Sum {
     const at = this.#read(leaf) * width
@@ -115,6 +120,8 @@ export class Tree {
     this.#slots ??= new Uint32Array(leafCount)
     const known = this.#slots[leaf] as number
     if (known !== 0) return known - 1
+    // Read before anything is noted: if the row is damaged, this leaf was not touched.
+    const row = this.#rows.get(this.#key(leaf))
     const slot = this.#used++
     if (slot === this.#waits.length) {
       const sums = new Uint32Array(2 * this.#sums.length)
@@ -125,7 +132,6 @@ export class Tree {
       this.#waits = waits
     }
     this.#slots[leaf] = slot + 1
-    const row = this.#rows.get(this.#key(leaf))
     if (row !== undefined) readSum(row, this.#sums.subarray(slot * width, (slot + 1) * width))
     return slot
   }

@@ -70,8 +70,8 @@ export const faults: readonly Fault[] = [
   {
     name: 'crdt: another clock drags the own one without bound',
     file: 'src/crdt/clock.ts',
-    find: 'const clamped = time < bound ? time : bound',
-    replace: 'const clamped = Math.max(time, bound - bound)',
+    find: 'const clamped = Math.min(time, bound, maxWall)',
+    replace: 'const clamped = Math.min(time, maxWall)',
     tests: crdt,
   },
   {
@@ -189,8 +189,8 @@ export const faults: readonly Fault[] = [
   {
     name: 'replica: what expires takes the value that replaced it along',
     file: 'src/crdt/change.ts',
-    find: 'staged.get(type, path).filter((sibling) => sibling.seq === dot.seq && sibling.origin === dot.origin)',
-    replace: 'staged.get(type, path).filter((sibling) => sibling.seq >= dot.seq)',
+    find: '.filter((sibling) => sibling.seq === dot.seq && sibling.origin === dot.origin)\n    if (siblings.length > 0) this.put',
+    replace: '.filter((sibling) => sibling.seq >= dot.seq)\n    if (siblings.length > 0) this.put',
     tests: replica,
   },
   {

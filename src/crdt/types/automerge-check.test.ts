@@ -9,7 +9,7 @@ import type { Prng } from '../../base/prng.ts'
 import { checkChunks, objectDepth } from './automerge-check.ts'
 import type { ChangeChunk } from './automerge-check.ts'
 import { editing } from './automerge-edits.test-model.ts'
-import { doc } from './doc.ts'
+import { automergeDoc, doc } from './doc.ts'
 import { Replica } from './documents.test-model.ts'
 import { sha256 } from './sha256.ts'
 
@@ -160,6 +160,7 @@ describe('the check', () => {
 
   const set: readonly (readonly [number, Bytes])[] = [
     [0x15, [0x7f, 1, 0x6b]], // key: k
+    [0x34, [1]], // no insertion
     [0x42, [0x7f, 1]], // action: set
     [0x56, [0x7f, 0]], // value: null
     [0x70, [0x7f, 0]], // no predecessors
@@ -189,6 +190,7 @@ describe('the check', () => {
     ['2^40 operations in eight bytes', withColumn([0x42, run(2 ** 40, 1)]), 'a column of too many rows'],
     ['2^40 nulls', withColumn([0x15, [0, ...leb(2 ** 40)]]), 'a column of too many rows'],
     ['2^40 falses', withColumn([0x34, leb(2 ** 40)]), 'a column of too many rows'],
+    ['no word of insertions', withColumn([0x34, []]), 'operations that say not if they insert'],
     ['2^40 predecessors', withColumn([0x70, [0x7f, ...leb(2 ** 40)]]), 'too many predecessors'],
     ['more keys than operations', withColumn([0x15, [2, 1, 0x6b]]), 'a column of too many rows'],
     ['a run of nothing', withColumn([0x15, [0, 0]]), 'a column of too many rows'],
@@ -223,6 +225,7 @@ describe('the check', () => {
     const rows = (count: number): Uint8Array =>
       change([
         [0x15, run(count, 1).concat(0x6b)],
+        [0x34, leb(count)],
         [0x42, run(count, 1)],
         [0x56, run(count, 0)],
         [0x70, run(count, 0)],
@@ -244,6 +247,59 @@ describe('the check', () => {
     expect(cost(100, () => why(deep))).toBeLessThan(100)
     const [whole] = A.applyChanges(A.init(), [nested(objectDepth + 1)])
     expect(why(A.save(whole))).toBe('objects nested too deep')
+  })
+})
+
+describe('beyond the check', () => {
+  const byB = { actor: 'bb', seq: 1, startOp: 1, time: 0, deps: [], message: null, author: null }
+
+  test('a change that Automerge would not give back as it is, is not taken: it could be saved and not loaded', () => {
+    const keys: Bytes = [0x7e, 1, 0x6b, 1, 0x6c]
+    const columns = (actions: Bytes): Uint8Array =>
+      change([
+        [0x15, keys],
+        [0x34, [2]],
+        [0x42, actions],
+        [0x56, [2, 0]],
+        [0x70, [2, 0]],
+      ])
+    const [right, wrong] = [columns([2, 1]), columns([0x7e, 1, 1])]
+    expect([why(right), why(wrong)]).toEqual(['accepted', 'accepted'])
+    const [accepted] = A.applyChanges(A.init(), [wrong])
+    expect(() => A.load(A.save(accepted))).toThrow('mismatching heads')
+    const a = new Replica(doc, 1)
+    expect(() => a.do('change', { change: wrong })).toThrow('cannot take the change as it is')
+    a.do('change', { change: right })
+    expect(a.value).toEqual({ k: null, l: null })
+    // Nor does a part of what was refused stay for the rest of the transaction.
+    const good = A.encodeChange({
+      ...byB,
+      ops: [{ action: 'set', obj: '_root', key: 'part', value: true, pred: [] }],
+    })
+    const b = new Replica(doc, 2)
+    b.attempt(['change', { change: Buffer.concat([good, wrong]) }], ['set', { path: ['x'], value: 1 }])
+    expect(b.value).toEqual({ x: 1 })
+  })
+
+  test('no snapshot is made that would not load', () => {
+    const [a, b] = [new Replica(doc, 1), new Replica(doc, 2)]
+    a.do('set', { path: ['x'], value: 1 })
+    // A mark that ends and never began. Automerge takes it, gives it back, saves it, and refuses to load what it saved.
+    const odd = A.encodeChange({
+      ...byB,
+      ops: [
+        { action: 'makeText', obj: '_root', key: 't', pred: [] },
+        { action: 'markEnd', obj: '1@bb', elemId: '_head', insert: true, expand: true, pred: [] } as never,
+      ],
+    })
+    a.do('change', { change: odd })
+    expect(() => A.load(A.save(automergeDoc(a.cells)))).toThrow('invalid mark')
+    for (let i = 0; i < 140; i++) a.do('set', { path: ['n'], value: i })
+    b.hear(a.log)
+    expect([b.value, a.value]).toEqual([
+      { n: 139, t: '', x: 1 },
+      { n: 139, t: '', x: 1 },
+    ])
   })
 })
 

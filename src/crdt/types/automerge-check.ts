@@ -400,6 +400,7 @@ function operations(columns: Columns, actors: readonly string[], startOp: number
   const keyCounters = read(spec.keyCounter)
   const keyStrings = read(spec.keyString)
   const inserts = read(spec.insert)
+  if (inserts.length !== count) refuse('operations that say not if they insert')
   const kinds = read(spec.valueMeta)
   values(columns.get(spec.value) ?? none, kinds)
   read(spec.expand)
@@ -467,6 +468,7 @@ function operations(columns: Columns, actors: readonly string[], startOp: number
     for (let left = before; left > 0; left--, pred++) earlier(predCounters[pred], predActors[pred], own)
     const changesSomething = what === action.delete || what === action.increment
     if (inserted && (before > 0 || changesSomething)) refuse('an insertion over something')
+    if (what === action.mark && !inserted) refuse('a mark that is no insertion')
     if (before === 0 && changesSomething) refuse('a change of nothing')
     const kind = (kinds[row] ?? 0) % 16
     if (what === action.increment && kind !== 3 && kind !== 4) refuse('an increment by no number')

@@ -426,9 +426,10 @@ describe('hostile changes', () => {
     A.encodeChange({ actor, seq: 1, startOp: 1, time: 0, deps: [], message: null, author: null, ops, ...more } as never)
   const set = { action: 'set', obj: '_root', key: 'z', value: 1, datatype: 'int', pred: [] }
 
-  test.each<[string, Uint8Array]>([
-    ['an object that is not there', encode([{ ...set, obj: '99@aa' }], { startOp: 100 })],
-    ['a sequence with a gap', encode([set], { seq: 2 })],
+  test.each<[string, Uint8Array, known?: boolean]>([
+    ['an object that is not there', encode([{ ...set, obj: '99@aa' }], { startOp: 100 }), true],
+    ['a sequence with a gap', encode([set], { seq: 2 }), true],
+    ['no operations, beyond a gap', encode([], { startOp: 5 }), true],
     ['a predecessor of an unknown actor', encode([{ ...set, pred: ['5@cc'] }], { startOp: 10 })],
     [
       'a list element that is not there',
@@ -440,11 +441,12 @@ describe('hostile changes', () => {
         { startOp: 10 },
       ),
     ],
-  ])('%s is refused, and nothing changes', (_, bytes) => {
+  ])('%s is refused, and nothing changes', (_, bytes, known = false) => {
     const a = new Replica(1)
     a.set(['safe'], 1)
     const before = a.state.encode()
     expect(failure(() => a.change(bytes))).toBe('document_invalid')
+    if (known) expect(() => a.change(bytes)).toThrow('the document does not have')
     expect(a.state.encode()).toEqual(before)
     a.set(['still'], 'safe')
     expect(a.value).toEqual({ safe: 1, still: 'safe' })

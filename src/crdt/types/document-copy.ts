@@ -97,10 +97,8 @@ export abstract class Copy<S extends Source> {
     }
     if (known === this.#count && !this.#distrusted) {
       if (fresh.length === 0) return
-      if (!this.#flawed) {
-        for (const one of fresh) this.#keep(one)
-        if (this.feed(fresh) && !this.#flawed) return
-      }
+      for (const one of fresh) this.#keep(one)
+      if (this.feed(fresh) && !this.#flawed) return
     }
     this.#rebuild(cells)
   }

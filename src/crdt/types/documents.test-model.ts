@@ -1,6 +1,9 @@
 /** A replica in a test of the document types: a state, a clock, an entry of one type and the deltas it wrote. */
+import { assert } from '../../base/assert.ts'
+import { SkeinError } from '../../base/errors.ts'
 import { encodeValue } from '../../base/msgpack.ts'
 import { pathOf } from '../cell.ts'
+import type { ChangeSet } from '../change.ts'
 import { ticksPerMs } from '../clock.ts'
 import type { Delta } from '../delta.ts'
 import { originId } from '../dot.ts'
@@ -54,6 +57,23 @@ export class Replica<T> {
         if (fail) throw new Error('rolled back')
       }),
     )
+  }
+
+  /** Both in one delta, though the first is refused and the program goes on without it. */
+  attempt(refused: readonly [name: string, args: Args], then: readonly [name: string, args: Args]): void {
+    const run = (change: ChangeSet, [name, args]: readonly [string, Args]): unknown =>
+      change.run(this.state.entry(key), this.type, this.type.operations[name] as Operation, args)
+    const delta = this.state.transact(this.write(), (change) => {
+      let caught: unknown
+      try {
+        run(change, refused)
+      } catch (error) {
+        caught = error
+      }
+      assert(caught instanceof SkeinError, 'the first is refused')
+      run(change, then)
+    })
+    this.#logged(delta)
   }
 
   /** A peer that writes whatever it likes into a cell of this type. */

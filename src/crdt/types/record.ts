@@ -14,7 +14,7 @@
 import { binaryString } from '../../base/bytes.ts'
 import { SkeinError } from '../../base/errors.ts'
 import { limits } from '../../base/limits.ts'
-import { Writer, encodeValue } from '../../base/msgpack.ts'
+import { encodeValue } from '../../base/msgpack.ts'
 import type { Value } from '../../base/value.ts'
 import { compareSiblings, newest } from '../cell.ts'
 import type { Path, Sibling, Siblings } from '../cell.ts'
@@ -32,7 +32,6 @@ export interface LostField {
   readonly value: Value
 }
 
-const writer = new Writer()
 const emptyObject = new Uint8Array([0x80])
 
 function isMarker(sibling: Sibling): boolean {
@@ -148,9 +147,7 @@ class Edit {
   }
 
   #setLeaf(path: Path, value: unknown, depth: number): void {
-    writer.begin()
-    writer.value(value, depth)
-    const bytes = writer.finish()
+    const bytes = encodeValue(value, depth)
     if (!holdsOnly(this.#cells.get(path), bytes, this.#change.expires)) this.#change.putBytes(path, bytes)
     for (const below of this.#below(path)) this.#change.remove(below)
   }

@@ -130,6 +130,25 @@ describe('editing', () => {
   })
 })
 
+describe('a refused operation', () => {
+  test('leaves nothing behind in the transaction that goes on without it', () => {
+    const a = new Replica(1)
+    const [x, y] = [client(), client()]
+    x.doc.clientID = y.doc.clientID = 77
+    x.text.insert(0, 'right')
+    y.text.insert(0, 'wrong!')
+    const z = client()
+    z.doc.clientID = 78
+    z.text.insert(0, 'half of it ')
+    Y.applyUpdate(z.doc, y.updates[0] as Uint8Array)
+    a.do('update', { update: x.updates[0] })
+    const both = Y.encodeStateAsUpdate(z.doc)
+    a.attempt(['update', { update: both }], ['insert', { at: 5, text: '!' }])
+    expect(a.text).toBe('right!')
+    expect(ydoc(a.cells).getText(rootName).toString()).toBe('right!')
+  })
+})
+
 describe('Yjs clients', () => {
   test('two clients that edit at once through two replicas end alike, and like ours', () => {
     const [a, b] = [new Replica(1), new Replica(2)]
@@ -401,6 +420,7 @@ describe('hostile bytes', () => {
     a.hear(b.log)
     b.hear(a.log)
     c.hear([...b.log, ...a.log])
+    expect([a.text, b.text, c.text]).toEqual(['right', 'right', 'right'])
     b.insert(0, '> ')
     a.hear(b.log)
     c.hear(b.log)
@@ -414,6 +434,21 @@ describe('hostile bytes', () => {
 })
 
 describe('the copy', () => {
+  test('is made anew when a cell that it contains has other bytes now', () => {
+    const say = (content: string): Uint8Array => {
+      const one = client()
+      one.text.insert(0, content)
+      return one.updates[0] as Uint8Array
+    }
+    const [a, b] = [new Replica(1), new Replica(1)]
+    a.raw(say('one'), 'here')
+    b.raw(say('other'), 'here')
+    expect([a.text, b.text]).toEqual(['one', 'other'])
+    // The same path and dot, as after a rollback at the same time.
+    b.cells.memo.value = a.cells.memo.value
+    expect(b.text).toBe('other')
+  })
+
   test('says what a document made anew from the cells says, whatever happens', () => {
     for (let seed = 0; seed < 12; seed++) {
       const chance = prng(seed)
@@ -423,12 +458,18 @@ describe('the copy', () => {
       const lives = chance.chance(0.5)
       for (let step = 0; step < 150; step++) {
         const replica = chance.pick(replicas)
-        const { length } = replica.text
+        const before = replica.text
+        const { length } = before
+        const at = chance.below(length + 1)
         const roll = chance.below(100)
-        if (roll < 40) replica.insert(chance.below(length + 1), chance.pick(['a', 'bc', 'def ']))
-        else if (roll < 55) {
-          const at = chance.below(length + 1)
-          replica.do('delete', { at, count: chance.below(Math.min(4, length - at + 1)) })
+        if (roll < 40) {
+          const added = chance.pick(['a', 'bc', 'def '])
+          replica.insert(at, added)
+          expect(replica.text).toBe(before.slice(0, at) + added + before.slice(at))
+        } else if (roll < 55) {
+          const count = chance.below(Math.min(4, length - at + 1))
+          replica.do('delete', { at, count })
+          expect(replica.text).toBe(before.slice(0, at) + before.slice(at + count))
         } else if (roll < 70) {
           const one = chance.pick(clients)
           if (chance.chance(0.5)) {

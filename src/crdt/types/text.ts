@@ -7,7 +7,7 @@
  * cell that it contains is gone (a snapshot, a deletion, a transaction that was rolled back).
  *
  *  - Foreign bytes, a peer's cells among them, reach Yjs only through yjs-check.ts and yjs-feed.ts. What fails there is
- *    refused where it is written; in a peer's cell it is skipped, reported by `unreadCells` and kept by every snapshot.
+ *    refused where it is written; in a peer's cell it is skipped, reported by `unreadText` and kept by every snapshot.
  *  - Writers fold once the updates since the last snapshot are many and outweigh half of it, so folding costs no more
  *    than what was written. A document too large for one cell is folded in segments.
  *  - Local edits are written by a Yjs client of their own: its id is a hash of origin, key and the sequence at which it
@@ -200,13 +200,12 @@ class TextCopy extends Copy<Source> {
   /** A snapshot in place of the cells that it contains, which are superseded, if it is time for one. */
   #fold(change: Change, written: readonly Source[]): readonly Source[] | undefined {
     const fold = this.foldNow(written)
-    if (fold?.whole === true) {
-      const whole = ownUpdate(Y.encodeStateAsUpdate(this.doc))
-      if (whole.bytes.length <= snapshotBytes && this.#stands(whole)) {
-        this.supersede(change)
-        const pieces = whole.bytes.length <= cellBytes ? [whole] : cutUpdate(whole, cellBytes).map(ownUpdate)
-        return pieces.map((piece) => new Source(piece))
-      }
+    const bytes = fold?.whole === true ? Y.encodeStateAsUpdate(this.doc) : undefined
+    const whole = bytes === undefined || bytes.length > snapshotBytes ? undefined : checkUpdate(bytes)
+    if (whole !== undefined && !('refused' in whole) && this.#stands(whole)) {
+      this.supersede(change)
+      const pieces = whole.bytes.length <= cellBytes ? [whole] : cutUpdate(whole, cellBytes).map(ownUpdate)
+      return pieces.map((piece) => new Source(piece))
     }
     if (fold === undefined || fold.segment.length === 0) return undefined
     const parts = fold.segment.map(({ source }) => (source as Source).bytes)

@@ -238,6 +238,21 @@ describe('the feed', () => {
     }
   })
 
+  test('adds nothing of its own: no formatting is cleaned up, which is a deletion that no writer made', () => {
+    const [a, b] = [new Y.Doc(), new Y.Doc()]
+    a.getText('text').insert(0, 'some text')
+    Y.applyUpdate(b, Y.encodeStateAsUpdate(a))
+    a.getText('text').format(0, 4, { bold: true })
+    b.getText('text').delete(0, 4)
+    const deleted = (doc: Y.Doc): number =>
+      [...Y.createDeleteSetFromStructStore(doc.store).clients.values()].flat().reduce((sum, { len }) => sum + len, 0)
+    const both = [Y.encodeStateAsUpdate(a), Y.encodeStateAsUpdate(b)] as const
+    const { doc, text } = fed(...both)
+    expect([text, deleted(doc)]).toEqual([' text', 4])
+    Y.applyUpdate(a, both[1])
+    expect(deleted(a)).toBeGreaterThan(4)
+  })
+
   test('refuses what Yjs would search through for minutes', () => {
     const count = 20_000
     const base = structs(1, (encoder) => (inRoot(encoder, 4), writeVarString(encoder, 'x'.repeat(count))))
