@@ -65,6 +65,8 @@ export abstract class Copy<S extends Source> {
   /** By path: concurrent writers can have hit on one. */
   readonly #taken = new Map<Path, Taken<S>[]>()
   #count = 0
+  /** Of the cells as they were followed last. */
+  #version: number | undefined
   /** Cells from which on folding is tried. */
   #foldAgain = 0
   /** What is here may not be what the cells make: it is made anew before the next use. */
@@ -82,6 +84,9 @@ export abstract class Copy<S extends Source> {
 
   /** Makes the copy say what the cells say now. */
   follow(cells: Cells): void {
+    const { version } = cells
+    if (version !== undefined && version === this.#version && !this.#distrusted) return
+    this.#version = version
     const fresh: Taken<S>[] = []
     let known = 0
     for (const [path, siblings] of cells.all()) {
@@ -159,6 +164,7 @@ export abstract class Copy<S extends Source> {
     const { origin, seq, time, agent } = change
     const value = encodeValue(source.bytes)
     change.putBytes(path, value, noSiblings)
+    this.#version = undefined
     this.#keep({ path, dot: { origin, seq }, time, agent, value, source })
     if (this.#flawed) this.distrust()
   }
