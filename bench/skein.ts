@@ -2,6 +2,7 @@
 import { assert } from '../src/base/assert.ts'
 import type { RowSink } from '../src/base/rows.ts'
 import type { Dot } from '../src/crdt/dot.ts'
+import type { CrdtType } from '../src/crdt/type.ts'
 import { record } from '../src/crdt/types/record.ts'
 import { openNode } from '../src/index.ts'
 import type { SpaceHandle } from '../src/index.ts'
@@ -82,12 +83,22 @@ export class Engine {
     this.space = this.replica.open('tasks')
   }
 
-  set({ key, fields }: FieldWrite, nowMs: number = Date.now()): void {
+  set({ key, fields }: FieldWrite): void {
+    this.run(key, record, 'set', { fields })
+  }
+
+  run(
+    key: string,
+    type: CrdtType,
+    name: string,
+    args: Readonly<Record<string, unknown>>,
+    nowMs: number = Date.now(),
+  ): void {
     const { replica, space } = this
-    const operation = record.operations['set']
-    assert(operation !== undefined, 'a record can be set')
+    const operation = type.operations[name]
+    assert(operation !== undefined, `${type.name} has an operation ${name}`)
     replica.transact(space, { nowMs, agent: 'bench', reason: undefined }, (change) =>
-      change.run(space.entry(key), record, operation, { fields }),
+      change.run(space.entry(key), type, operation, args),
     )
   }
 

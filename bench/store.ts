@@ -147,6 +147,7 @@ function throughput(
     name: `${writers} writers, ${durability}`,
     measures: `Field writes a second of ${writers} writers, each waiting for \`durable\` (${durability}) before its next write, against the bare database.`,
     operations,
+    clock: 'wall',
     rounds: { full: 7, quick: 3 },
     goals: { 'bare level': { atLeast: 0.7 } },
     contenders: [
