@@ -69,6 +69,8 @@ const pruneEveryMs = 5_000
 /** Between attempts of a full disk to take the batch that waits: doubling, up to a bound. */
 const retryFirstMs = 100
 const retryMostMs = 5_000
+/** Writers behind one batch from which on it pays to tell them in two halves. A guess. */
+const worthHalving = 16
 /** Timers take no more than this; longer waits are taken in pieces. */
 const timerMostMs = 2 ** 31 - 1
 
@@ -483,25 +485,43 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
       })
   }
 
+  /**
+   * One batch after another, as long as something waits. The next goes out before those who waited for the last are told,
+   * so that they write while the store does. Where all were waiting for the same batch, half of them are told first:
+   * from then on the halves take turns.
+   */
   async #commit(): Promise<void> {
-    while (this.replica.dirty) {
-      // Size is held at every commit, so that a burst cannot outrun it; age is looked at now and then.
-      if (this.replica.overfull) this.replica.prune(this.now())
-      const batch = this.#store.batch()
-      const durability = this.#wanted
-      this.#wanted = 'memory'
-      const number = this.replica.takeBatch(batch)
-      if (durability === 'disk') this.#synced = number
-      if (!(await this.#write(batch, durability))) return
+    let underWay = this.replica.dirty ? this.#begin() : undefined
+    while (underWay !== undefined) {
+      const { number, written } = underWay
+      if (!(await written)) return
       this.replica.stored(number)
       this.#stored = number
-      const { length } = this.#waiting
-      const still = this.#waiting.filter((waiter) => waiter.batch > number)
-      for (const waiter of this.#waiting) if (waiter.batch <= number) waiter.resolve()
-      this.#waiting = still
-      // Those who were waiting may write again at once: let them all in before the next batch goes.
-      if (length > still.length) await nextTurn()
+      const told = this.#waiting.filter((waiter) => waiter.batch <= number)
+      this.#waiting = this.#waiting.filter((waiter) => waiter.batch > number)
+      underWay = this.replica.dirty ? this.#begin() : undefined
+      if (underWay === undefined && told.length >= worthHalving) {
+        for (const { resolve } of told.splice(0, told.length >> 1)) resolve()
+        await nextTurn()
+        if (this.replica.dirty) underWay = this.#begin()
+      }
+      for (const { resolve } of told) resolve()
+      if (underWay !== undefined || told.length === 0) continue
+      await nextTurn()
+      if (this.replica.dirty) underWay = this.#begin()
     }
+  }
+
+  /** Hands the next batch to the store. */
+  #begin(): { readonly number: number; readonly written: Promise<boolean> } {
+    // Size is held at every commit, so that a burst cannot outrun it; age is looked at now and then.
+    if (this.replica.overfull) this.replica.prune(this.now())
+    const batch = this.#store.batch()
+    const durability = this.#wanted
+    this.#wanted = 'memory'
+    const number = this.replica.takeBatch(batch)
+    if (durability === 'disk') this.#synced = number
+    return { number, written: this.#write(batch, durability) }
   }
 
   /** True when the store has the batch; false when the node was closed before it would take it. */
