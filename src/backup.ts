@@ -13,6 +13,7 @@ import { SkeinError } from './base/errors.ts'
 import { hash128, lanes } from './base/hash.ts'
 import type { RowScanner } from './base/rows.ts'
 import type { SkeinNode } from './node/node.ts'
+import { syncDirectory } from './store/directory.ts'
 import { openLevelStore } from './store/level.ts'
 
 const headline = new TextEncoder().encode('skein-backup 1\n')
@@ -194,13 +195,4 @@ async function exists(path: string): Promise<boolean> {
     () => true,
     () => false,
   )
-}
-
-async function syncDirectory(path: string): Promise<void> {
-  const handle = await open(path, 'r')
-  try {
-    await handle.sync()
-  } finally {
-    await handle.close()
-  }
 }

@@ -2,7 +2,8 @@
  * An entry as the replica holds it: its live cells in memory, and how they stand in rows.
  *
  * The cells of an entry share one row up to `limits.chunkBytes`. Beyond that the row is a directory and the cells
- * stand in chunks of that size, ordered by cell, so that one write to a set of a million elements rewrites one page. A
+ * stand in chunks of that size, ordered by cell, so that one write to a large set rewrites one page, and the directory,
+ * which grows with the entry (some 100 KB at 400,000 elements). A
  * chunk is read when somebody asks for a cell in it.
  */
 import { assert } from '../base/assert.ts'

@@ -263,6 +263,26 @@ describe('one replica', () => {
   })
 })
 
+describe('a delta from elsewhere', () => {
+  test('[R12] out of order, twice, cut, or under another dot changes nothing', () => {
+    const [one, two] = [openReplica(new MapRows(), 'aaaaaaaaaaaaaaaa'), openReplica(new MapRows(), 'bbbbbbbbbbbbbbbb')]
+    const [x, y] = [one.open('s'), two.open('s')]
+    for (let i = 0; i < 3; i++) write(one, x, 'k', register, 'set', { value: i })
+    const { origin } = one
+    const receive = (seq: number, body: Uint8Array): boolean => two.receive(y, { origin, seq }, body, nowMs)
+    expect(receive(2, bodyOf(x, origin, 2))).toBe(false)
+    expect(receive(1, bodyOf(x, origin, 1))).toBe(true)
+    expect(receive(1, bodyOf(x, origin, 1))).toBe(false)
+    const malformed: unknown = expect.objectContaining({ code: 'malformed' })
+    for (const body of [bodyOf(x, origin, 3), bodyOf(x, origin, 2).subarray(0, 20), new Uint8Array(0)]) {
+      expect(() => receive(2, body)).toThrow(malformed)
+    }
+    expect(read(y, 'k', register)).toBe(0)
+    expect(y.vector.get(origin)).toBe(1)
+    expect(receive(2, bodyOf(x, origin, 2))).toBe(true)
+  })
+})
+
 describe('rows that went missing', () => {
   test('[R11] are damage, not a crash: the write is refused, and nothing more reaches the disk', () => {
     const rows = new MapRows()

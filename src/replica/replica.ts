@@ -15,7 +15,7 @@ import type { RowReader, RowSink } from '../base/rows.ts'
 import { sameDot } from '../crdt/cell.ts'
 import { ChangeSet, tooLarge } from '../crdt/change.ts'
 import { HybridClock } from '../crdt/clock.ts'
-import { decodeDelta, encodeDelta, linkOf } from '../crdt/delta.ts'
+import { decodeDelta, encodeDelta, follows, linkOf } from '../crdt/delta.ts'
 import type { Delta } from '../crdt/delta.ts'
 import { nodeOf, originId } from '../crdt/dot.ts'
 import type { Dot, OriginId } from '../crdt/dot.ts'
@@ -219,12 +219,18 @@ export class Replica {
 
   /**
    * Applies a delta that came from elsewhere: another node, a backup. False when it is known already or not yet
-   * ready; throws `malformed` for bytes that are no delta.
+   * ready; throws `malformed` for bytes that are no delta, or not the one of that dot.
    */
   receive(space: Space, dot: Dot, body: Uint8Array, nowMs: number): boolean {
     this.#whole()
     const delta = decodeDelta(dot.origin, dot.seq, body)
     if (!space.ready(delta)) return false
+    if (!follows(delta, space.chainOf(dot.origin))) {
+      throw new SkeinError(
+        'malformed',
+        `these bytes are not delta ${dot.seq} of their origin: they do not follow the one before`,
+      )
+    }
     this.#cache.trim()
     this.clock.witness(delta.time, nowMs)
     this.#apply(space, delta, body, false)

@@ -10,8 +10,8 @@ import { appended, cellKey } from '../crdt/change.ts'
 import { compareSiblings, hasDot } from '../crdt/cell.ts'
 import type { Path, Siblings, TypeId } from '../crdt/cell.ts'
 import { ticksPerMs } from '../crdt/clock.ts'
-import { advanceChain } from '../crdt/delta.ts'
-import type { CellWrite, Delta } from '../crdt/delta.ts'
+import { advanceChain, startChain } from '../crdt/delta.ts'
+import type { CellWrite, Chain, Delta } from '../crdt/delta.ts'
 import { bytesOf, covers } from '../crdt/dot.ts'
 import type { Dot, OriginId, Vector } from '../crdt/dot.ts'
 import type { EntryCache } from './cache.ts'
@@ -75,7 +75,6 @@ export class Space implements SpaceFacts, EntryHome, LogHome {
   #dirtyEntries: StoredEntry[] = []
   readonly #flushing: OriginLog[] = []
   #expiries: { key: string; name: string; sibling: StoredSibling; gone: boolean }[] = []
-  dirty = false
 
   constructor(home: SpaceHome, facts: SpaceFacts) {
     this.rows = home.rows
@@ -151,6 +150,11 @@ export class Space implements SpaceFacts, EntryHome, LogHome {
     return this.logs.get(origin)?.storedSeq ?? 0
   }
 
+  /** The hash over all that is here of an origin. */
+  chainOf(origin: OriginId): Chain {
+    return this.logs.get(origin)?.chain ?? startChain(this.name, this.generation, origin)
+  }
+
   /** May this delta be applied now? */
   ready(delta: Delta): boolean {
     return (
@@ -207,7 +211,6 @@ export class Space implements SpaceFacts, EntryHome, LogHome {
     else this.news.add(origin)
     log.append(body, ++this.places, time, delta.context)
     this.logBytes += body.length
-    this.dirty = true
   }
 
   #clears(log: OriginLog, delta: Delta, own: boolean, sibling: Dot): boolean {
@@ -284,7 +287,6 @@ export class Space implements SpaceFacts, EntryHome, LogHome {
     }
     this.#expiries = []
     sink.put(keys.start(table.space).short(this.number).bytes, this.#encode())
-    this.dirty = false
   }
 
   /** The batch is on disk: what it carried may leave memory. */
@@ -313,7 +315,6 @@ export class Space implements SpaceFacts, EntryHome, LogHome {
       dropped += segment.last - oldest.floor + 1
       this.logBytes -= segment.bytes
       oldest.dropOldest()
-      this.dirty = true
     }
     return dropped
   }

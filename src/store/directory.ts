@@ -122,7 +122,7 @@ export async function makeDirectory(dir: string): Promise<void> {
 }
 
 /** Makes renames and new names durable. Windows has no such call, nor need of it. */
-async function syncDirectory(dir: string): Promise<void> {
+export async function syncDirectory(dir: string): Promise<void> {
   if (process.platform === 'win32') return
   await using handle = await open(dir, 'r')
   await handle.sync()

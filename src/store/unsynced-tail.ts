@@ -7,9 +7,9 @@
  * All of it happens in a trial copy beside the database (tables are linked, logs copied): the original stays as it is
  * until the trial has been opened and compared with the mark. A crash in between leaves either of them whole.
  */
-import { copyFile, link, mkdir, open, readFile, readdir, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { copyFile, link, mkdir, readFile, readdir, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { names } from './directory.ts'
+import { names, syncDirectory } from './directory.ts'
 import { classifyLevelFile, listLevelFiles } from './level-files.ts'
 import type { FileDamage } from './level-files.ts'
 
@@ -72,13 +72,4 @@ function exists(path: string): Promise<boolean> {
     () => true,
     () => false,
   )
-}
-
-async function syncDirectory(path: string): Promise<void> {
-  const handle = await open(path, 'r')
-  try {
-    await handle.sync()
-  } finally {
-    await handle.close()
-  }
 }

@@ -117,6 +117,13 @@ export const faults: readonly Fault[] = [
     tests: crdt,
   },
   {
+    name: 'replica: a delta is taken under a dot that is not its own',
+    file: 'src/replica/replica.ts',
+    find: 'if (!follows(delta, space.chainOf(dot.origin))) {',
+    replace: 'if (!follows(delta, space.chainOf(dot.origin)) && body.length === 0) {',
+    tests: replica,
+  },
+  {
     name: 'replica: the tree forgets what a write supersedes',
     file: 'src/replica/space.ts',
     find: 'this.tree.subtract(entry.leaf)\n',
