@@ -130,6 +130,31 @@ describe('one replica', () => {
     ).toThrow(expect.objectContaining({ code: 'nested_transaction' }))
   })
 
+  test('[R13] a space that was empty when it was opened reads no row for what it never held', () => {
+    const rows = new MapRows()
+    let reads = 0
+    const counted = { get: (key: Uint8Array) => (reads++, rows.get(key)) }
+    const fill = (replica: Replica): void => {
+      const space = replica.open('tasks')
+      // Keys far apart, so that hardly two of them share a leaf.
+      for (let i = 0; i < 100; i++) write(replica, space, `task-${i}`, register, 'set', { value: i })
+      commit(replica, rows)
+    }
+    fill(openReplica(rows, undefined, { rows: counted }))
+    expect(reads).toBeLessThan(5)
+    const again = openReplica(rows, undefined, { rows: counted })
+    const space = again.open('tasks')
+    expect(read(space, 'task-99', register)).toBe(99)
+    for (let i = 0; i < 100; i++) remove(again, space, `task-${i}`)
+    commit(again, rows)
+    expect(reads).toBeGreaterThan(100)
+    reads = 0
+    const empty = openReplica(rows, undefined, { rows: counted })
+    fill(empty)
+    expect(reads).toBeLessThan(5)
+    expect(faults(rows, empty.open('tasks'))).toEqual([])
+  })
+
   test('[R5] a large entry stands in chunks, and one write rewrites one of them', () => {
     const rows = new MapRows()
     const replica = openReplica(rows)

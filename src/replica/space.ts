@@ -21,7 +21,7 @@ import { OriginLog } from './log.ts'
 import type { LogHome } from './log.ts'
 import type { Names } from './names.ts'
 import { KeyWriter, table } from './row-keys.ts'
-import { Tree, readSumFrom, writeSum } from './tree.ts'
+import { Tree, writeSum } from './tree.ts'
 
 export interface SpaceFacts {
   readonly number: number
@@ -92,7 +92,7 @@ export class Space implements SpaceFacts, EntryHome, LogHome {
     let entry = this.#entries.get(key)
     if (entry === undefined) {
       entry = new StoredEntry(this, key)
-      entry.read()
+      if (!this.tree.lacks(entry.leaf)) entry.read()
       this.#entries.set(key, entry)
       this.cache.add(entry)
     } else entry.used = true
@@ -353,7 +353,7 @@ export class Space implements SpaceFacts, EntryHome, LogHome {
     this.deleted = reader.uint() === 1
     this.places = reader.uint()
     this.entryCount = reader.uint()
-    readSumFrom(reader, this.tree.root)
+    this.tree.load(reader)
     reader.finish()
   }
 }
