@@ -82,6 +82,33 @@ interface Watcher {
   stop(): void
 }
 
+/** Those who wait for one batch, in two halves: a promise for each half, rather than for each of them. */
+class Waiters {
+  readonly batch: number
+  count = 0
+  readonly #halves: PromiseWithResolvers<void>[] = []
+
+  constructor(batch: number) {
+    this.batch = batch
+  }
+
+  join(): Promise<void> {
+    return (this.#halves[this.count++ % 2] ??= Promise.withResolvers()).promise
+  }
+
+  tellHalf(): void {
+    this.#halves[0]?.resolve()
+  }
+
+  tell(): void {
+    for (const { resolve } of this.#halves) resolve()
+  }
+
+  fail(error: SkeinError): void {
+    for (const { reject } of this.#halves) reject(error)
+  }
+}
+
 export class SkeinNode implements SpaceHost, AsyncDisposable {
   readonly replica: Replica
   readonly settings: { readonly agent: string; readonly durability: Durability }
@@ -98,7 +125,8 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
   #stored = 0
   /** The last batch that was, or is being, written at `disk`. */
   #synced = 0
-  #waiting: { batch: number; resolve: () => void; reject: (error: unknown) => void }[] = []
+  /** Those who wait for the batch that is under way, and for the one that gathers. */
+  #waiting: Waiters[] = []
   #expiryTimer: NodeJS.Timeout | undefined
   #expiryAt = Infinity
   #pruneTimer: NodeJS.Timeout | undefined
@@ -287,7 +315,9 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
   whenStored(batch: number): Promise<void> {
     if (batch <= this.#stored) return Promise.resolve()
     if (this.#state === 'closed') return Promise.reject(new SkeinError('closed', 'the node is closed'))
-    return new Promise((resolve, reject) => this.#waiting.push({ batch, resolve, reject }))
+    let waiters = this.#waiting.find((one) => one.batch === batch)
+    if (waiters === undefined) this.#waiting.push((waiters = new Waiters(batch)))
+    return waiters.join()
   }
 
   history(space: Space, key: string): Promise<readonly HistoryItem[]> {
@@ -497,15 +527,15 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
       if (!(await written)) return
       this.replica.stored(number)
       this.#stored = number
-      const told = this.#waiting.filter((waiter) => waiter.batch <= number)
-      this.#waiting = this.#waiting.filter((waiter) => waiter.batch > number)
+      const told = this.#waiting.filter((waiters) => waiters.batch <= number)
+      this.#waiting = this.#waiting.filter((waiters) => waiters.batch > number)
       underWay = this.replica.dirty ? this.#begin() : undefined
-      if (underWay === undefined && told.length >= worthHalving) {
-        for (const { resolve } of told.splice(0, told.length >> 1)) resolve()
+      if (underWay === undefined && told.some(({ count }) => count >= worthHalving)) {
+        for (const waiters of told) waiters.tellHalf()
         await nextTurn()
         if (this.replica.dirty) underWay = this.#begin()
       }
-      for (const { resolve } of told) resolve()
+      for (const waiters of told) waiters.tell()
       if (underWay !== undefined || told.length === 0) continue
       await nextTurn()
       if (this.replica.dirty) underWay = this.#begin()
@@ -550,7 +580,7 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
 
   /** Nothing that waits will become durable. */
   #fail(error: SkeinError): void {
-    for (const { reject } of this.#waiting) reject(error)
+    for (const waiters of this.#waiting) waiters.fail(error)
     this.#waiting = []
   }
 

@@ -14,18 +14,22 @@ export class Receipt<Result = undefined> {
   readonly result: Result
   /** False when the write changed nothing, and so cost nothing. */
   readonly changed: boolean
-  /** A causal token that names this write. */
-  readonly version: string
+  readonly #dot: Dot | undefined
   readonly #commits: Commits
   readonly #batch: number
   #durable: Promise<void> | undefined
 
-  constructor(commits: Commits, result: Result, dot: Dot | undefined, batch: number, version: string) {
+  constructor(commits: Commits, result: Result, dot: Dot | undefined, batch: number) {
     this.#commits = commits
     this.result = result
     this.changed = dot !== undefined
-    this.version = version
+    this.#dot = dot
     this.#batch = batch
+  }
+
+  /** A causal token that names this write; empty where it changed nothing. */
+  get version(): string {
+    return this.#dot === undefined ? '' : `${this.#dot.origin}-${this.#dot.seq.toString(36)}`
   }
 
   /** Resolves once the write survives what its durability names. While the disk is full it waits. */

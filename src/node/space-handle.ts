@@ -4,7 +4,6 @@ import { SkeinError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import type { Value } from '../base/value.ts'
 import type { ChangeSet } from '../crdt/change.ts'
-import type { Dot } from '../crdt/dot.ts'
 import type { CrdtType } from '../crdt/type.ts'
 import { typeOf, types } from '../crdt/types/table.ts'
 import type { Replica } from '../replica/replica.ts'
@@ -256,9 +255,9 @@ export class SpaceHandle<Schemas extends SpaceSchemas = SpaceSchemas> extends Ha
             return answer
           },
     )
-    if (dot === undefined) return new Receipt(host, result, dot, host.settled(this.#space, durability), '')
+    if (dot === undefined) return new Receipt(host, result, dot, host.settled(this.#space, durability))
     host.wrote(batch, durability)
-    return new Receipt(host, result, dot, batch, versionOfDot(dot))
+    return new Receipt(host, result, dot, batch)
   }
 }
 
@@ -297,7 +296,7 @@ class StagedSpace<Schemas extends SpaceSchemas> extends Handles<Schemas> {
     const outside = (what: string) => () => {
       throw new SkeinError('invalid_argument', `${what} is for the space, not for a transaction`)
     }
-    const receipt = <T>(result: T): Receipt<T> => new Receipt(inTransaction, result, undefined, 0, '')
+    const receipt = <T>(result: T): Receipt<T> => new Receipt(inTransaction, result, undefined, 0)
     this.access = {
       cells: (key, type) => {
         inside()
@@ -369,10 +368,6 @@ export function checkOptions<T extends object>(options: T, known: readonly (keyo
     }
   }
   return options
-}
-
-function versionOfDot(dot: Dot): string {
-  return `${dot.origin}-${dot.seq.toString(36)}`
 }
 
 export function checkKey(key: unknown): string {
