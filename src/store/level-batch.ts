@@ -11,6 +11,10 @@ import type { Batch } from './store.ts'
 export type Database = Level<Uint8Array, Uint8Array>
 
 const CHECKSUM_BYTES = 4
+/** Of an arena's window: what is longer gets a view of its own. Keys and values of nearly all rows fit. */
+const KEY_WINDOW_BYTES = 256
+const VALUE_WINDOW_BYTES = 1024
+const WINDOW_BYTES = KEY_WINDOW_BYTES + VALUE_WINDOW_BYTES
 
 /** Does a stored value (the value, then its checksum) belong to this key and is it whole? */
 export function isIntact(key: Uint8Array, stored: Uint8Array): boolean {
@@ -40,34 +44,73 @@ export function valueOf(key: Uint8Array, stored: Uint8Array): Uint8Array {
 }
 
 /**
+ * Memory for the rows of one batch after another. LevelDB takes typed arrays, and making one costs more than copying a
+ * short row: so rows are shown to it at the head of the arena, through views that are made once for each length.
+ */
+export class Arena {
+  bytes: Uint8Array = new Uint8Array(8192)
+  /** Four words a row: start, key length, stored length (-1 for a deletion), checksum. */
+  table: Int32Array = new Int32Array(512)
+  #keys: (Uint8Array | undefined)[] = []
+  #values: (Uint8Array | undefined)[] = []
+
+  /** Makes room for `needBytes` in all; what stands in it up to `usedBytes` stays. */
+  grow(usedBytes: number, needBytes: number): void {
+    const grown = new Uint8Array(Math.max(2 * this.bytes.length, needBytes))
+    grown.set(this.bytes.subarray(0, usedBytes))
+    this.bytes = grown
+    this.#keys = []
+    this.#values = []
+  }
+
+  growTable(): void {
+    const grown = new Int32Array(2 * this.table.length)
+    grown.set(this.table)
+    this.table = grown
+  }
+
+  /** A view of bytes of a key, valid until the next. */
+  key(start: number, length: number): Uint8Array {
+    if (length > KEY_WINDOW_BYTES) return new Uint8Array(this.bytes.buffer, start, length)
+    this.bytes.copyWithin(0, start, start + length)
+    return (this.#keys[length] ??= new Uint8Array(this.bytes.buffer, 0, length))
+  }
+
+  /** A view of bytes of a value, valid until the next. */
+  value(start: number, length: number): Uint8Array {
+    if (length > VALUE_WINDOW_BYTES) return new Uint8Array(this.bytes.buffer, start, length)
+    this.bytes.copyWithin(KEY_WINDOW_BYTES, start, start + length)
+    return (this.#values[length] ??= new Uint8Array(this.bytes.buffer, KEY_WINDOW_BYTES, length))
+  }
+}
+
+/**
  * Rows in one growing arena, with their checksums in place. It outlives the database handle, so that a rejected write can be
  * repeated on a new one; LevelDB copies the rows natively at the commit, which makes the arena free for the next batch.
  */
 export class LevelBatch implements Batch {
-  #arena: Uint8Array
-  #at = 0
-  /** Four words a row: start, key length, stored length (-1 for a deletion), checksum. */
-  #table: Int32Array = new Int32Array(256)
+  readonly #arena: Arena
+  #at = WINDOW_BYTES
   count = 0
   sizeBytes = 0
   spent = false
 
-  constructor(arena: Uint8Array) {
+  constructor(arena: Arena) {
     this.#arena = arena
   }
 
   put(key: Uint8Array, value: Uint8Array): void {
     const stored = value.length + CHECKSUM_BYTES
     const start = this.#begin(key, stored)
-    const arena = this.#arena
+    const { bytes } = this.#arena
     const from = start + key.length
-    arena.set(value, from)
+    bytes.set(value, from)
     const end = from + value.length
-    const check = checksum32(value, 0, value.length, checksum32(key, 0, key.length, 0))
-    arena[end] = check
-    arena[end + 1] = check >>> 8
-    arena[end + 2] = check >>> 16
-    arena[end + 3] = check >>> 24
+    const check = checksum32(bytes, from, end, checksum32(bytes, start, from, 0))
+    bytes[end] = check
+    bytes[end + 1] = check >>> 8
+    bytes[end + 2] = check >>> 16
+    bytes[end + 3] = check >>> 24
     this.#end(start, key.length, stored, check)
     this.sizeBytes += value.length
   }
@@ -79,21 +122,22 @@ export class LevelBatch implements Batch {
 
   /** Gives the rows to LevelDB, in order; it copies them at once. */
   drain(chained: ReturnType<Database['batch']>): void {
-    const { buffer } = this.#arena
-    const table = this.#table
+    const arena = this.#arena
+    const { table } = arena
     for (let row = 0, stop = 4 * this.count; row < stop; row += 4) {
       const start = table[row] as number
       const keyLength = table[row + 1] as number
       const stored = table[row + 2] as number
-      const key = new Uint8Array(buffer, start, keyLength)
+      const key = arena.key(start, keyLength)
       if (stored === -1) chained.del(key)
-      else chained.put(key, new Uint8Array(buffer, start + keyLength, stored))
+      else chained.put(key, arena.value(start + keyLength, stored))
     }
   }
 
   /** A hash over the records: lengths and checksums of all rows in order, which stand for their bytes. */
   content(): Uint8Array {
-    const bytes = new Uint8Array(this.#table.buffer, 0, 16 * this.count)
+    const { table } = this.#arena
+    const bytes = new Uint8Array(table.buffer, 0, 16 * this.count)
     hash128(bytes, 0, bytes.length, 0x62, 0x61, 0x74, this.count)
     const content = new Uint8Array(16)
     const view = new DataView(content.buffer)
@@ -102,39 +146,32 @@ export class LevelBatch implements Batch {
   }
 
   /** Called once, when the write is done: the arena, for the next batch. */
-  spend(): Uint8Array {
+  spend(): Arena {
     this.spent = true
-    const arena = this.#arena
-    this.#arena = new Uint8Array(0)
-    return arena
+    return this.#arena
   }
 
   #begin(key: Uint8Array, storedLength: number): number {
     assertUserKey(key)
     assert(!this.spent, 'a batch that was written is not filled again')
+    const arena = this.#arena
     const start = this.#at
     const need = start + key.length + storedLength
-    if (need > this.#arena.length) {
-      const grown = new Uint8Array(Math.max(2 * this.#arena.length, need))
-      grown.set(this.#arena.subarray(0, start))
-      this.#arena = grown
-    }
-    this.#arena.set(key, start)
+    if (need > arena.bytes.length) arena.grow(start, need)
+    arena.bytes.set(key, start)
     this.sizeBytes += key.length
     return start
   }
 
   #end(start: number, keyLength: number, storedLength: number, check: number): void {
     const row = 4 * this.count
-    if (row === this.#table.length) {
-      const grown = new Int32Array(2 * this.#table.length)
-      grown.set(this.#table)
-      this.#table = grown
-    }
-    this.#table[row] = start
-    this.#table[row + 1] = keyLength
-    this.#table[row + 2] = storedLength
-    this.#table[row + 3] = check
+    const arena = this.#arena
+    if (row === arena.table.length) arena.growTable()
+    const { table } = arena
+    table[row] = start
+    table[row + 1] = keyLength
+    table[row + 2] = storedLength
+    table[row + 3] = check
     this.#at = start + keyLength + Math.max(0, storedLength)
     this.count++
   }

@@ -34,7 +34,7 @@ import { Mark, noBatch, readBoot, readMark } from './mark.ts'
 import type { MarkedBatch, MarkReading } from './mark.ts'
 import { batchKey, batchValue, readWindow, reservedStart, WINDOW_BATCHES } from './batch-chain.ts'
 import type { BatchRow } from './batch-chain.ts'
-import { isIntact, LevelBatch, plain, valueOf } from './level-batch.ts'
+import { Arena, isIntact, LevelBatch, plain, valueOf } from './level-batch.ts'
 import type { Database } from './level-batch.ts'
 import { assertUserKey } from './memory.ts'
 import { adoptTrial, dropTrial, firstBreak, makeTrial, settleTrial } from './unsynced-tail.ts'
@@ -398,7 +398,7 @@ export class LevelStore implements Store {
   #final: SkeinError | undefined
   #writing: Promise<void> | undefined
   #closing: Promise<void> | undefined
-  #spareArena: Uint8Array | undefined
+  #spareArena: Arena | undefined
 
   constructor(dir: string, { database, lock, mark, tuning, last, opening }: Parts) {
     this.dir = dir
@@ -464,7 +464,7 @@ export class LevelStore implements Store {
 
   batch(): Batch {
     if (this.#closing) throw this.#closed()
-    const arena = this.#spareArena ?? new Uint8Array(4096)
+    const arena = this.#spareArena ?? new Arena()
     this.#spareArena = undefined
     return new LevelBatch(arena)
   }
@@ -525,7 +525,7 @@ export class LevelStore implements Store {
 
   #release(batch: LevelBatch): void {
     const arena = batch.spend()
-    if (arena.length <= KEPT_ARENA_BYTES) this.#spareArena = arena
+    if (arena.bytes.length <= KEPT_ARENA_BYTES) this.#spareArena = arena
   }
 
   async #syncLogs(which: 'older' | 'all'): Promise<void> {
