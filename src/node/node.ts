@@ -122,6 +122,9 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
   #committing: Promise<void> | undefined
   /** The strongest durability asked for in the batch that gathers. */
   #wanted: Durability = 'memory'
+  /** Writes in the batch that gathers, and whether the last batch held one alone. */
+  #writes = 0
+  #alone = true
   #stored = 0
   /** The last batch that was, or is being, written at `disk`. */
   #synced = 0
@@ -298,6 +301,7 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
     const most = this.#store.supports.durability
     const durability = reaches(most, asked) ? asked : most
     if (rank[durability] > rank[this.#wanted]) this.#wanted = durability
+    this.#writes++
     this.#kick()
   }
 
@@ -499,8 +503,7 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
   }
 
   #kick(): void {
-    // One turn of the event loop gathers everything that is written in it.
-    this.#committing ??= nextTurn()
+    this.#committing ??= this.#gathered()
       .then(() => this.#commit())
       .catch((error: unknown) => {
         const known = error instanceof SkeinError
@@ -513,6 +516,14 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
         this.#committing = undefined
         if (this.replica.dirty && this.#state !== 'closed' && this.#refusal === undefined) this.#kick()
       })
+  }
+
+  /**
+   * One turn of the event loop gathers everything that is written in it. While there is but one writer it is not kept waiting
+   * for company: what is written without an `await` in between still goes together.
+   */
+  #gathered(): Promise<void> {
+    return this.#alone ? Promise.resolve() : nextTurn()
   }
 
   /**
@@ -537,7 +548,7 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
       }
       for (const waiters of told) waiters.tell()
       if (underWay !== undefined || told.length === 0) continue
-      await nextTurn()
+      await this.#gathered()
       if (this.replica.dirty) underWay = this.#begin()
     }
   }
@@ -549,6 +560,8 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
     const batch = this.#store.batch()
     const durability = this.#wanted
     this.#wanted = 'memory'
+    this.#alone = this.#writes <= 1
+    this.#writes = 0
     const number = this.replica.takeBatch(batch)
     if (durability === 'disk') this.#synced = number
     return { number, written: this.#write(batch, durability) }
