@@ -31,35 +31,43 @@ export interface BatchRow {
   readonly chain: Uint8Array
 }
 
+const keyBytes = new Uint8Array(BATCH_KEY_BYTES)
+const keyView = new DataView(keyBytes.buffer)
+const valueBytes = new Uint8Array(BATCH_VALUE_BYTES)
+const valueView = new DataView(valueBytes.buffer)
+
+/** In memory that is reused: valid until the next is made. */
 export function batchKey(number: number): Uint8Array {
-  const key = new Uint8Array(BATCH_KEY_BYTES)
-  const view = new DataView(key.buffer)
-  view.setUint16(0, (reservedByte << 8) | BATCH_ROW)
-  view.setBigUint64(2, BigInt(number))
-  return key
+  keyView.setUint16(0, (reservedByte << 8) | BATCH_ROW)
+  keyView.setUint32(2, Math.floor(number / 2 ** 32))
+  keyView.setUint32(6, number >>> 0)
+  return keyBytes
 }
 
-/** Fills in the chain, and the checksum of the row. */
+/** Fills in the chain, and the checksum of the row. In memory that is reused: valid until the next is made. */
 export function batchValue(row: Omit<BatchRow, 'chain'>, previousChain: Uint8Array, key: Uint8Array): Uint8Array {
-  const value = new Uint8Array(BATCH_VALUE_BYTES)
-  const view = new DataView(value.buffer)
+  const view = valueView
   view.setFloat64(0, row.number, true)
   view.setFloat64(8, row.timeMs, true)
   view.setFloat64(16, row.sizeBytes, true)
   view.setUint32(24, row.count, true)
   view.setUint32(28, row.durability, true)
-  value.set(row.content, 32)
-  const seed = new DataView(previousChain.buffer, previousChain.byteOffset, CHAIN_BYTES)
-  const chainSeed = [
-    seed.getUint32(0, true),
-    seed.getUint32(4, true),
-    seed.getUint32(8, true),
-    seed.getUint32(12, true),
-  ]
-  hash128(value, 0, 48, ...(chainSeed as [number, number, number, number]))
+  valueBytes.set(row.content, 32)
+  // The chain before is the seed of this one.
+  valueBytes.set(previousChain, 48)
+  const seed1 = view.getUint32(48, true)
+  const seed2 = view.getUint32(52, true)
+  const seed3 = view.getUint32(56, true)
+  const seed4 = view.getUint32(60, true)
+  hash128(valueBytes, 0, 48, seed1, seed2, seed3, seed4)
   for (let lane = 0; lane < 4; lane++) view.setUint32(48 + 4 * lane, lanes[lane] as number, true)
-  view.setUint32(64, checksum32(value, 0, 64, checksum32(key, 0, key.length, 0)), true)
-  return value
+  view.setUint32(64, checksum32(valueBytes, 0, 64, checksum32(key, 0, key.length, 0)), true)
+  return valueBytes
+}
+
+/** The chain in a row of the kind that `batchValue` makes, as a copy. */
+export function chainOf(value: Uint8Array): Uint8Array {
+  return value.slice(48, 48 + CHAIN_BYTES)
 }
 
 function parseBatchRow(key: Uint8Array, value: Uint8Array): BatchRow | undefined {
@@ -75,7 +83,7 @@ function parseBatchRow(key: Uint8Array, value: Uint8Array): BatchRow | undefined
     count: view.getUint32(24, true),
     durability: view.getUint32(28, true),
     content: value.slice(32, 48),
-    chain: value.slice(48, 64),
+    chain: chainOf(value),
   }
 }
 
@@ -105,13 +113,14 @@ export async function readWindow(database: Database): Promise<readonly BatchRow[
     if (row.number < expected) return `batch ${row.number} should have been deleted by a batch that is missing`
     if (row.number > expected) return `batches ${expected} to ${row.number - 1} are missing`
     const previous = i === 0 ? (row.number === 1 ? noBatch.chain : undefined) : (rows[i - 1] as BatchRow).chain
-    if (previous && !equalBytes(parseChain(row, previous), row.chain)) {
+    if (previous && !equalBytes(continued(row, previous), row.chain)) {
       return `batch ${row.number} does not continue the one before it`
     }
   }
   return rows
 }
 
-function parseChain(row: BatchRow, previousChain: Uint8Array): Uint8Array {
-  return batchValue(row, previousChain, batchKey(row.number)).subarray(48, 64)
+/** What the chain of a row must be after the one before it. */
+function continued(row: BatchRow, previousChain: Uint8Array): Uint8Array {
+  return chainOf(batchValue(row, previousChain, batchKey(row.number)))
 }

@@ -32,7 +32,7 @@ import { listLevelFiles, verifyLevelFiles } from './level-files.ts'
 import type { FileDamage, FilesReport } from './level-files.ts'
 import { Mark, noBatch, readBoot, readMark } from './mark.ts'
 import type { MarkedBatch, MarkReading } from './mark.ts'
-import { batchKey, batchValue, readWindow, reservedStart, WINDOW_BATCHES } from './batch-chain.ts'
+import { batchKey, batchValue, chainOf, readWindow, reservedStart, WINDOW_BATCHES } from './batch-chain.ts'
 import type { BatchRow } from './batch-chain.ts'
 import { Arena, isIntact, LevelBatch, plain, valueOf } from './level-batch.ts'
 import type { Database } from './level-batch.ts'
@@ -496,12 +496,15 @@ export class LevelStore implements Store {
     const timeMs = Date.now()
     const facts = { number, timeMs, content, count: batch.count, sizeBytes: batch.sizeBytes, durability: sync ? 2 : 1 }
     const value = batchValue(facts, this.#last.chain, key)
+    const last: MarkedBatch = { number, chain: chainOf(value), timeMs }
     try {
       const chained = this.#database.batch()
       batch.drain(chained)
       chained.put(key, value)
       if (number > WINDOW_BATCHES) chained.del(batchKey(number - WINDOW_BATCHES))
-      await chained.write({ sync })
+      const written = chained.write({ sync })
+      this.#mark.prepare(last, sync)
+      await written
       // LevelDB synced its newest log alone. If it began that since the last synced batch, the end of the older one is not on the
       // disk until its table is, and a power cut would leave a hole before this batch.
       if (sync && this.#hasUnsynced) await this.#syncLogs('older')
@@ -513,7 +516,7 @@ export class LevelStore implements Store {
         ? new SkeinError('store_failed', `A write in ${this.dir} failed: ${failure.message}`, { dir: this.dir }, error)
         : failure
     }
-    this.#last = { number, chain: value.subarray(48, 64), timeMs }
+    this.#last = last
     this.#acknowledge(batch, sync)
   }
 

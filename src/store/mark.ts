@@ -104,6 +104,8 @@ export class Mark {
   readonly #slot: Uint8Array = new Uint8Array(SLOT_BYTES)
   readonly #view: DataView = new DataView(this.#slot.buffer)
   readonly #boot: Uint8Array
+  /** The batch whose record stands in the slot, ready to be written. */
+  #prepared: MarkedBatch | undefined
   #sequence: number
   #acknowledged: MarkedBatch
   #synced: MarkedBatch
@@ -121,8 +123,7 @@ export class Mark {
     this.#boot = readBoot()
     this.#file = openForUpdate(path)
     try {
-      this.#write(false)
-      this.#write(false)
+      this.#writeBoth(false)
       fsyncSync(this.#file)
     } catch (error) {
       closeSync(this.#file)
@@ -130,12 +131,19 @@ export class Mark {
     }
   }
 
+  /** Called while a batch is on its way, when nothing else is to do: what `record` will write is made ready. */
+  prepare(batch: MarkedBatch, synced: boolean): void {
+    this.#fill(false, batch, synced ? batch : this.#synced)
+    this.#prepared = batch
+  }
+
   /** Called after a commit and before it is acknowledged. */
   record(batch: MarkedBatch, synced: boolean): void {
     this.#acknowledged = batch
     if (synced) this.#synced = batch
     try {
-      this.#write(false)
+      if (this.#prepared !== batch) this.#fill(false, batch, this.#synced)
+      this.#write()
       this.failure = undefined
     } catch (error) {
       this.failure = error as Error
@@ -153,10 +161,7 @@ export class Mark {
     clearTimeout(this.#timer)
     await this.#syncing
     try {
-      if (clean) {
-        this.#write(true)
-        this.#write(true)
-      }
+      if (clean) this.#writeBoth(true)
       fsyncSync(this.#file)
     } catch (error) {
       this.failure = error as Error
@@ -175,16 +180,28 @@ export class Mark {
     })
   }
 
-  #write(clean: boolean): void {
+  #writeBoth(clean: boolean): void {
+    for (let slot = 0; slot < 2; slot++) {
+      this.#fill(clean, this.#acknowledged, this.#synced)
+      this.#write()
+    }
+  }
+
+  #fill(clean: boolean, acknowledged: MarkedBatch, synced: MarkedBatch): void {
     const view = this.#view
-    this.#sequence++
     view.setUint32(0, MAGIC, true)
     view.setUint32(4, clean ? 1 : 0, true)
-    view.setFloat64(8, this.#sequence, true)
-    this.#batch(16, this.#acknowledged)
-    this.#batch(48, this.#synced)
+    view.setFloat64(8, this.#sequence + 1, true)
+    this.#batch(16, acknowledged)
+    this.#batch(48, synced)
     this.#slot.set(this.#boot, 80)
     view.setUint32(SLOT_BYTES - 4, checksum32(this.#slot, 0, SLOT_BYTES - 4, MAGIC), true)
+  }
+
+  /** Writes the slot as it was filled. */
+  #write(): void {
+    this.#prepared = undefined
+    this.#sequence++
     const at = this.#sequence % 2 === 0 ? 0 : SECOND_SLOT
     const written = writeSync(this.#file, this.#slot, 0, SLOT_BYTES, at)
     if (written !== SLOT_BYTES) throw new Error(`only ${written} of ${SLOT_BYTES} bytes of the mark were written`)
