@@ -17,6 +17,7 @@ import type { Dot, OriginId, Vector } from '../crdt/dot.ts'
 import type { EntryCache } from './cache.ts'
 import { StoredEntry, StoredSibling } from './entry.ts'
 import type { EntryHome } from './entry.ts'
+import { KeyFilter } from './key-filter.ts'
 import { OriginLog } from './log.ts'
 import type { LogHome } from './log.ts'
 import type { Names } from './names.ts'
@@ -72,6 +73,8 @@ export class Space implements SpaceFacts, EntryHome, LogHome {
   /** Origins that moved since the own last delta: the context of the next. */
   readonly news: Set<OriginId> = new Set()
   readonly #entries = new Map<string, StoredEntry>()
+  /** Keys that may have rows; complete where the space began empty. Never concluded from a row that was not found. */
+  readonly #held = new KeyFilter()
   #dirtyEntries: StoredEntry[] = []
   readonly #flushing: OriginLog[] = []
   #expiries: { key: string; name: string; sibling: StoredSibling; gone: boolean }[] = []
@@ -92,7 +95,7 @@ export class Space implements SpaceFacts, EntryHome, LogHome {
     let entry = this.#entries.get(key)
     if (entry === undefined) {
       entry = new StoredEntry(this, key)
-      if (!this.tree.lacks(entry.leaf)) entry.read()
+      if (!this.tree.whole || this.#held.mayHave(key)) entry.read()
       this.#entries.set(key, entry)
       this.cache.add(entry)
     } else entry.used = true
@@ -254,7 +257,10 @@ export class Space implements SpaceFacts, EntryHome, LogHome {
   }
 
   #touched(entry: StoredEntry, wasEmpty: boolean, batch: number): void {
-    if (entry.empty !== wasEmpty) this.entryCount += wasEmpty ? 1 : -1
+    if (entry.empty !== wasEmpty) {
+      this.entryCount += wasEmpty ? 1 : -1
+      if (wasEmpty && this.tree.whole) this.#held.add(entry.key)
+    }
     if (entry.dirtyIn === batch) return
     entry.dirtyIn = batch
     this.#dirtyEntries.push(entry)

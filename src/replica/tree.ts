@@ -51,14 +51,14 @@ const keys = new KeyWriter()
 
 export class Tree {
   readonly root: Sum = new Uint32Array(width)
+  /** It was empty when it was made or loaded: then every leaf that holds something is in memory, and none is read. */
+  whole = true
   readonly #space: number
   readonly #rows: RowReader
   /** Leaf → 1 + its place in `#sums`; 0 for one that was not read yet. */
   #slots: Uint32Array | undefined
   #sums: Sum = new Uint32Array(64 * width)
   #used = 0
-  /** It was empty when it was made or loaded: then every leaf that holds something is in memory, and none is read. */
-  #whole = true
   /** By place: does it wait for the next flush? */
   #waits: Uint8Array = new Uint8Array(64)
   #dirty: number[] = []
@@ -71,17 +71,7 @@ export class Tree {
   /** For opening: the root, from the space's row. */
   load(reader: Reader): void {
     readSumFrom(reader, this.root)
-    this.#whole = this.root[4] === 0
-  }
-
-  /**
-   * Is it known without a read that this leaf holds nothing? Then no entry of it has a row on the disk. Never concluded
-   * from a row that was not found: rot may have taken that one.
-   */
-  lacks(leaf: number): boolean {
-    if (!this.#whole) return false
-    const slot = this.#slots?.[leaf] ?? 0
-    return slot === 0 || this.#sums[(slot - 1) * width + 4] === 0
+    this.whole = this.root[4] === 0
   }
 
   /** Adds the digest in `lanes` to a leaf and the root. */
@@ -139,7 +129,7 @@ export class Tree {
     const known = this.#slots[leaf] as number
     if (known !== 0) return known - 1
     // Read before anything is noted: if the row is damaged, this leaf was not touched.
-    const row = this.#whole ? undefined : this.#rows.get(this.#key(leaf))
+    const row = this.whole ? undefined : this.#rows.get(this.#key(leaf))
     const slot = this.#used++
     if (slot === this.#waits.length) {
       const sums = new Uint32Array(2 * this.#sums.length)
