@@ -319,8 +319,9 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
   whenStored(batch: number): Promise<void> {
     if (batch <= this.#stored) return Promise.resolve()
     if (this.#state === 'closed') return Promise.reject(new SkeinError('closed', 'the node is closed'))
-    let waiters = this.#waiting.find((one) => one.batch === batch)
-    if (waiters === undefined) this.#waiting.push((waiters = new Waiters(batch)))
+    for (const waiters of this.#waiting) if (waiters.batch === batch) return waiters.join()
+    const waiters = new Waiters(batch)
+    this.#waiting.push(waiters)
     return waiters.join()
   }
 

@@ -40,6 +40,11 @@ function isSet({ bits, mask }: Stage): boolean {
   return (((bits[a >>> 5] as number) >>> (a & 31)) & ((bits[b >>> 5] as number) >>> (b & 31)) & 1) === 1
 }
 
+function set({ bits, mask }: Stage, place: number): void {
+  const bit = place & mask
+  bits[bit >>> 5] = (bits[bit >>> 5] as number) | (1 << (bit & 31))
+}
+
 export class KeyFilter {
   readonly #stages: Stage[] = []
 
@@ -51,8 +56,8 @@ export class KeyFilter {
   }
 
   add(key: string): void {
-    if (this.mayHave(key)) return
     hash(key)
+    if (this.#stages.some(isSet)) return
     let stage = this.#stages.at(-1)
     const sizeBits = stage === undefined ? 0 : stage.mask + 1
     if (stage === undefined || (stage.keys * bitsAKey >= sizeBits && sizeBits < mostBits)) {
@@ -61,8 +66,7 @@ export class KeyFilter {
       this.#stages.push(stage)
     }
     stage.keys++
-    for (const bit of [first & stage.mask, second & stage.mask]) {
-      stage.bits[bit >>> 5] = (stage.bits[bit >>> 5] as number) | (1 << (bit & 31))
-    }
+    set(stage, first)
+    set(stage, second)
   }
 }

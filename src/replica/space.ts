@@ -47,6 +47,7 @@ export interface Retention {
 const keys = new KeyWriter()
 const row = new Writer()
 const none: StoredSibling[] = []
+const nothingNew: readonly Dot[] = []
 
 export class Space implements SpaceFacts, EntryHome, LogHome {
   readonly number: number
@@ -139,9 +140,10 @@ export class Space implements SpaceFacts, EntryHome, LogHome {
   }
 
   /** What the next delta of this origin says that it has newly seen. */
-  contextFor(own: OriginId): Dot[] {
-    const context: Dot[] = []
+  contextFor(own: OriginId): readonly Dot[] {
     const first = !this.vector.has(own)
+    if (!first && this.news.size === 0) return nothingNew
+    const context: Dot[] = []
     for (const origin of first ? this.vector.keys() : this.news) {
       if (origin !== own) context.push({ origin, seq: this.vector.get(origin) as number })
     }
