@@ -201,6 +201,20 @@ export const faults: readonly Fault[] = [
     tests: replica,
   },
   {
+    name: 'replica: a key that was written is taken for one that was never there',
+    file: 'src/replica/space.ts',
+    find: 'if (wasEmpty && this.tree.whole) this.#held.add(entry.key)',
+    replace: 'if (wasEmpty && this.tree.whole) this.#held.mayHave(entry.key)',
+    tests: replica,
+  },
+  {
+    name: 'replica: a space that held something when it was opened passes for one that began empty',
+    file: 'src/replica/tree.ts',
+    find: 'this.whole = this.root[4] === 0',
+    replace: 'this.whole = true',
+    tests: replica,
+  },
+  {
     name: 'store: a value is not compared with its checksum',
     file: 'src/store/level-batch.ts',
     find: 'if (isIntact(key, stored)) return plain',
