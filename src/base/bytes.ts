@@ -62,6 +62,44 @@ export function binaryString(bytes: Uint8Array, start: number = 0, end: number =
   return text
 }
 
+/**
+ * Names come again and again: mostly gives the same string for the same bytes, so that equal names are one object and
+ * compare at once. It forgets: another name may take a place.
+ */
+class Interned {
+  readonly #texts: string[] = Array.from({ length: 256 }, () => '')
+
+  /** Bytes as a binary string. */
+  of(bytes: Uint8Array, start: number, end: number): string {
+    const length = end - start
+    if (length === 0 || length > 32) return binaryString(bytes, start, end)
+    const place = placeOf(length, bytes[end - 1] as number)
+    const known = this.#texts[place] as string
+    if (known.length === length) {
+      let i = 0
+      while (i < length && known.charCodeAt(i) === bytes[start + i]) i++
+      if (i === length) return known
+    }
+    return (this.#texts[place] = binaryString(bytes, start, end))
+  }
+
+  /** A binary string with a code unit before it. */
+  prefixed(unit: number, text: string): string {
+    const length = text.length + 1
+    if (length > 32) return String.fromCharCode(unit) + text
+    const place = placeOf(length, text.charCodeAt(length - 2))
+    const known = this.#texts[place] as string
+    if (known.length === length && known.charCodeAt(0) === unit && known.endsWith(text)) return known
+    return (this.#texts[place] = String.fromCharCode(unit) + text)
+  }
+}
+
+function placeOf(length: number, last: number): number {
+  return (length * 37 + last) & 0xff
+}
+
+export const interned: Interned = new Interned()
+
 export function fromBinaryString(text: string): Uint8Array {
   const bytes = new Uint8Array(text.length)
   for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i)

@@ -85,12 +85,22 @@ export class Writer {
     this.at += length
   }
 
-  /** A string of code units 0 to 255, as bytes without a header. */
-  rawBinary(text: string): void {
-    const length = text.length
+  rawPart(bytes: Uint8Array, from: number, to: number): void {
+    const length = to - from
+    if (length === bytes.length || length >= 48)
+      return this.raw(bytes.length === length ? bytes : bytes.subarray(from, to))
     this.#room(length)
-    for (let i = 0; i < length; i++) this.bytes[this.at + i] = text.charCodeAt(i)
+    for (let i = 0; i < length; i++) this.bytes[this.at + i] = bytes[from + i] as number
     this.at += length
+  }
+
+  /** A string of code units 0 to 255, as bytes without a header. */
+  rawBinary(text: string, from: number = 0): void {
+    const length = text.length - from
+    this.#room(length)
+    const { bytes, at } = this
+    for (let i = 0; i < length; i++) bytes[at + i] = text.charCodeAt(from + i)
+    this.at = at + length
   }
 
   nil(): void {

@@ -4,7 +4,7 @@
  * throwing it away is all there is to a rollback.
  */
 import { assert } from '../base/assert.ts'
-import { equalBytes } from '../base/bytes.ts'
+import { equalBytes, interned } from '../base/bytes.ts'
 import { SkeinError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { encodeValue } from '../base/msgpack.ts'
@@ -210,7 +210,7 @@ class StagedCells implements Cells {
 }
 
 export function cellKey(type: TypeId, path: Path): string {
-  return String.fromCharCode(type) + path
+  return interned.prefixed(type, path)
 }
 
 export class ChangeSet {

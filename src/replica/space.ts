@@ -3,25 +3,25 @@
  * enters, whoever made it. Everything here is synchronous and happens in memory; `flush` writes the rows of what changed.
  */
 import { assert } from '../base/assert.ts'
-import { compareUtf8 } from '../base/bytes.ts'
+import { compareUtf8, fromBinaryString } from '../base/bytes.ts'
 import { Reader, Writer } from '../base/msgpack.ts'
 import type { RowReader, RowSink } from '../base/rows.ts'
 import { appended, cellKey } from '../crdt/change.ts'
 import { compareSiblings, hasDot } from '../crdt/cell.ts'
-import type { Path, Siblings, TypeId } from '../crdt/cell.ts'
 import { ticksPerMs } from '../crdt/clock.ts'
 import { advanceChain, startChain } from '../crdt/delta.ts'
 import type { CellWrite, Chain, Delta } from '../crdt/delta.ts'
 import { bytesOf, covers } from '../crdt/dot.ts'
 import type { Dot, OriginId, Vector } from '../crdt/dot.ts'
 import type { EntryCache } from './cache.ts'
-import { StoredEntry, StoredSibling } from './entry.ts'
+import { StoredEntry } from './entry.ts'
 import type { EntryHome } from './entry.ts'
 import { KeyFilter } from './key-filter.ts'
 import { OriginLog } from './log.ts'
 import type { LogHome } from './log.ts'
 import type { Names } from './names.ts'
 import { KeyWriter, table } from './row-keys.ts'
+import { StoredSibling } from './sibling.ts'
 import { Tree, writeSum } from './tree.ts'
 
 export interface SpaceFacts {
@@ -46,7 +46,6 @@ export interface Retention {
 
 const keys = new KeyWriter()
 const row = new Writer()
-const none: StoredSibling[] = []
 const nothingNew: readonly Dot[] = []
 
 export class Space implements SpaceFacts, EntryHome, LogHome {
@@ -78,7 +77,7 @@ export class Space implements SpaceFacts, EntryHome, LogHome {
   readonly #held = new KeyFilter()
   #dirtyEntries: StoredEntry[] = []
   readonly #flushing: OriginLog[] = []
-  #expiries: { key: string; name: string; sibling: StoredSibling; gone: boolean }[] = []
+  #expiries: { key: string; sibling: StoredSibling; gone: boolean }[] = []
 
   constructor(home: SpaceHome, facts: SpaceFacts) {
     this.rows = home.rows
@@ -171,7 +170,7 @@ export class Space implements SpaceFacts, EntryHome, LogHome {
   prepare(delta: Delta): void {
     for (const { key } of delta.clears) {
       const entry = this.entry(key)
-      entry.names()
+      entry.siblings()
       this.tree.touch(entry.leaf)
     }
     for (const { key, type, path } of delta.writes) {
@@ -186,18 +185,22 @@ export class Space implements SpaceFacts, EntryHome, LogHome {
    * carry it to the disk. The caller has made sure that it is ready.
    */
   apply(delta: Delta, body: Uint8Array, own: boolean, batch: number): void {
-    const { origin, seq, time, agent, clears, writes } = delta
+    const { origin, seq, time, clears, writes } = delta
     const log = this.log(origin)
     assert(seq === log.seq + 1, 'deltas of an origin are applied in order, once')
     advanceChain(log.chain, body)
     for (const { key, type, keep } of clears) {
       const entry = this.entry(key)
       const wasEmpty = entry.empty
-      for (const name of entry.names()) {
+      for (const sibling of entry.siblings()) {
+        const { name } = sibling
         if (type !== 0 && name.charCodeAt(0) !== type) continue
-        const before = entry.at(name)
-        const after = before.filter((sibling) => !this.#clears(log, delta, own, sibling) || hasDot(keep, sibling))
-        if (after.length < before.length) this.#swap(entry, name, before, after)
+        if (!this.#clears(log, delta, own, sibling) || hasDot(keep, sibling)) continue
+        this.#goes(entry, sibling)
+        entry.set(
+          name,
+          entry.at(name).filter((other) => other !== sibling),
+        )
       }
       this.#touched(entry, wasEmpty, batch)
     }
@@ -205,10 +208,7 @@ export class Space implements SpaceFacts, EntryHome, LogHome {
     for (const write of writes) {
       if (entry?.key !== write.key) entry = this.entry(write.key)
       const wasEmpty = entry.empty
-      const sibling =
-        write.value === undefined ? undefined : new StoredSibling(origin, seq, time, agent, write.value, write.expires)
-      if (sibling !== undefined) sibling.unsettled = true
-      this.#write(entry, write, sibling)
+      this.#write(entry, write, delta)
       this.#touched(entry, wasEmpty, batch)
     }
     this.vector.set(origin, seq)
@@ -225,37 +225,30 @@ export class Space implements SpaceFacts, EntryHome, LogHome {
     return sibling.seq <= (context ?? 0)
   }
 
-  #write(entry: StoredEntry, write: CellWrite, sibling: StoredSibling | undefined): void {
+  /** Writes a cell and keeps the tree true. */
+  #write(entry: StoredEntry, write: CellWrite, { origin, seq, time, agent }: Delta): void {
     const name = cellKey(write.type, write.path)
-    const before = entry.at(name)
-    let after: StoredSibling[] = none
-    for (const other of before as readonly StoredSibling[]) {
-      if (!hasDot(write.supersedes, other)) after = appended(after, other)
+    const { value, expires } = write
+    let after: StoredSibling[] = []
+    for (const other of entry.at(name)) {
+      if (hasDot(write.supersedes, other)) this.#goes(entry, other)
+      else after = appended(after, other)
     }
-    if (sibling !== undefined) {
+    if (value !== undefined) {
+      const sibling = StoredSibling.written(name, origin, seq, time, agent, expires, value)
+      sibling.digest(entry.key)
+      this.tree.add(entry.leaf)
+      if (expires !== 0) this.#expire(entry.key, sibling, false)
       after = appended(after, sibling)
       if (after.length > 1) after.sort(compareSiblings)
     }
-    this.#swap(entry, name, before, after)
-    if (sibling !== undefined && sibling.expires !== 0) this.#expire(entry.key, name, sibling, false)
+    entry.set(name, after)
   }
 
-  /** Replaces the siblings of a cell and keeps the tree true. */
-  #swap(entry: StoredEntry, name: string, before: Siblings, after: Siblings): void {
-    const type: TypeId = name.charCodeAt(0)
-    const path: Path = name.slice(1)
-    for (const sibling of before as readonly StoredSibling[]) {
-      if (after.includes(sibling)) continue
-      sibling.digest(entry.key, type, path)
-      this.tree.subtract(entry.leaf)
-      if (sibling.expires !== 0) this.#expire(entry.key, name, sibling, true)
-    }
-    for (const sibling of after as readonly StoredSibling[]) {
-      if (before.includes(sibling)) continue
-      sibling.digest(entry.key, type, path)
-      this.tree.add(entry.leaf)
-    }
-    entry.set(name, after)
+  #goes(entry: StoredEntry, sibling: StoredSibling): void {
+    sibling.digest(entry.key)
+    this.tree.subtract(entry.leaf)
+    if (sibling.expires !== 0) this.#expire(entry.key, sibling, true)
   }
 
   #touched(entry: StoredEntry, wasEmpty: boolean, batch: number): void {
@@ -268,8 +261,8 @@ export class Space implements SpaceFacts, EntryHome, LogHome {
     this.#dirtyEntries.push(entry)
   }
 
-  #expire(key: string, name: string, sibling: StoredSibling, gone: boolean): void {
-    this.#expiries.push({ key, name, sibling, gone })
+  #expire(key: string, sibling: StoredSibling, gone: boolean): void {
+    this.#expiries.push({ key, sibling, gone })
     if (gone) return
     this.soonest = Math.min(this.soonest, sibling.expires)
     this.nextExpiry = Math.min(this.nextExpiry, sibling.expires)
@@ -288,8 +281,8 @@ export class Space implements SpaceFacts, EntryHome, LogHome {
       log.flush(sink)
       this.#flushing.push(log)
     }
-    for (const { key, name, sibling, gone } of this.#expiries) {
-      const rowKey = this.#expiryKey(key, name, sibling)
+    for (const { key, sibling, gone } of this.#expiries) {
+      const rowKey = this.#expiryKey(key, sibling)
       if (gone) sink.del(rowKey)
       else sink.put(rowKey, new Uint8Array(0))
     }
@@ -327,7 +320,8 @@ export class Space implements SpaceFacts, EntryHome, LogHome {
     return dropped
   }
 
-  #expiryKey(key: string, name: string, sibling: StoredSibling): Uint8Array {
+  #expiryKey(key: string, sibling: StoredSibling): Uint8Array {
+    const { name } = sibling
     const named = new TextEncoder().encode(key)
     return keys
       .start(table.expiry)
@@ -336,7 +330,7 @@ export class Space implements SpaceFacts, EntryHome, LogHome {
       .ordered(named.length)
       .raw(named)
       .ordered(name.length)
-      .raw(Uint8Array.from(name, (unit) => unit.charCodeAt(0)))
+      .raw(fromBinaryString(name))
       .raw(bytesOf(sibling.origin))
       .ordered(sibling.seq).bytes
   }
