@@ -56,10 +56,37 @@ export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
 /** Bytes as a string of code units 0 to 255: a map key whose JavaScript order is the order of the bytes. */
 export function binaryString(bytes: Uint8Array, start: number = 0, end: number = bytes.length): string {
   let text = ''
-  for (let at = start; at < end; at += 4096) {
-    text += String.fromCharCode.apply(null, bytes.subarray(at, Math.min(at + 4096, end)) as unknown as number[])
+  let at = start
+  // Most are short: a view of them would cost more than they do.
+  if (end - start > 64) {
+    for (; at < end; at += 4096) {
+      text += String.fromCharCode.apply(null, bytes.subarray(at, Math.min(at + 4096, end)) as unknown as number[])
+    }
+    return text
   }
+  for (; at + 8 <= end; at += 8) text += fourUnits(bytes, at) + fourUnits(bytes, at + 4)
+  if (at + 4 <= end) {
+    text += fourUnits(bytes, at)
+    at += 4
+  }
+  for (; at < end; at++) text += String.fromCharCode(bytes[at] as number)
   return text
+}
+
+function fourUnits(bytes: Uint8Array, at: number): string {
+  return String.fromCharCode(
+    bytes[at] as number,
+    bytes[at + 1] as number,
+    bytes[at + 2] as number,
+    bytes[at + 3] as number,
+  )
+}
+
+/** ASCII is UTF-8 and a binary string alike: what is short and plain needs no decoder. */
+export function isAscii(bytes: Uint8Array, start: number, end: number): boolean {
+  let all = 0
+  for (let at = start; at < end; at++) all |= bytes[at] as number
+  return all < 0x80
 }
 
 /**
@@ -68,6 +95,8 @@ export function binaryString(bytes: Uint8Array, start: number = 0, end: number =
  */
 class Interned {
   readonly #texts: string[] = Array.from({ length: 256 }, () => '')
+  /** By place: the text without its first unit, where it was put together from the two. */
+  readonly #tails: (string | undefined)[] = Array.from({ length: 256 }, () => undefined)
 
   /** Bytes as a binary string. */
   of(bytes: Uint8Array, start: number, end: number): string {
@@ -80,6 +109,7 @@ class Interned {
       while (i < length && known.charCodeAt(i) === bytes[start + i]) i++
       if (i === length) return known
     }
+    this.#tails[place] = undefined
     return (this.#texts[place] = binaryString(bytes, start, end))
   }
 
@@ -89,6 +119,8 @@ class Interned {
     if (length > 32) return String.fromCharCode(unit) + text
     const place = placeOf(length, text.charCodeAt(length - 2))
     const known = this.#texts[place] as string
+    if (this.#tails[place] === text && known.charCodeAt(0) === unit) return known
+    this.#tails[place] = text
     if (known.length === length && known.charCodeAt(0) === unit && known.endsWith(text)) return known
     return (this.#texts[place] = String.fromCharCode(unit) + text)
   }

@@ -26,6 +26,23 @@ function word(bytes: Uint8Array, at: number): number {
   )
 }
 
+/** Views of the two buffers that were hashed last: digests and chains take turns, each over a buffer of its own. */
+let latest: DataView = new DataView(new ArrayBuffer(0))
+let latestOf: ArrayBufferLike = latest.buffer
+let other = latest
+let otherOf: ArrayBufferLike = latestOf
+
+/** A view reads four bytes at once, wherever they stand. */
+function viewOf(buffer: ArrayBufferLike): DataView {
+  if (buffer === latestOf) return latest
+  const view = buffer === otherOf ? other : new DataView(buffer)
+  other = latest
+  otherOf = latestOf
+  latest = view
+  latestOf = buffer
+  return view
+}
+
 /** Hashes bytes[start, end) under a seed of four words; the result is in `lanes`. */
 export function hash128(
   bytes: Uint8Array,
@@ -40,26 +57,29 @@ export function hash128(
   let h2 = seed2 | 0
   let h3 = seed3 | 0
   let h4 = seed4 | 0
-  let at = start
+  const view = viewOf(bytes.buffer)
+  const { byteOffset } = bytes
   const length = end - start
-  for (const stop = end - 15; at < stop; at += 16) {
-    let k = Math.imul(word(bytes, at), C1)
+  let at = byteOffset + start
+  for (const stop = byteOffset + end - 15; at < stop; at += 16) {
+    let k = Math.imul(view.getInt32(at, true), C1)
     h1 ^= Math.imul((k << 15) | (k >>> 17), C2)
     h1 = ((h1 << 19) | (h1 >>> 13)) + h2
     h1 = (Math.imul(h1, 5) + 0x561ccd1b) | 0
-    k = Math.imul(word(bytes, at + 4), C2)
+    k = Math.imul(view.getInt32(at + 4, true), C2)
     h2 ^= Math.imul((k << 16) | (k >>> 16), C3)
     h2 = ((h2 << 17) | (h2 >>> 15)) + h3
     h2 = (Math.imul(h2, 5) + 0x0bcaa747) | 0
-    k = Math.imul(word(bytes, at + 8), C3)
+    k = Math.imul(view.getInt32(at + 8, true), C3)
     h3 ^= Math.imul((k << 17) | (k >>> 15), C4)
     h3 = ((h3 << 15) | (h3 >>> 17)) + h4
     h3 = (Math.imul(h3, 5) + 0x96cd1c35) | 0
-    k = Math.imul(word(bytes, at + 12), C4)
+    k = Math.imul(view.getInt32(at + 12, true), C4)
     h4 ^= Math.imul((k << 18) | (k >>> 14), C1)
     h4 = ((h4 << 13) | (h4 >>> 19)) + h1
     h4 = (Math.imul(h4, 5) + 0x32ac3b17) | 0
   }
+  at -= byteOffset
   const rest = end - at
   if (rest > 0) {
     let k1 = 0

@@ -11,7 +11,7 @@
  * Why not msgpackr itself: docs/decisions/dependencies.md. It reads this form, and the tests hold us to that.
  */
 import { assert } from './assert.ts'
-import { compareUtf8 } from './bytes.ts'
+import { binaryString, compareUtf8, interned, isAscii } from './bytes.ts'
 import { SkeinError } from './errors.ts'
 import { limits } from './limits.ts'
 import type { Value } from './value.ts'
@@ -19,8 +19,10 @@ import type { Value } from './value.ts'
 const encoder = new TextEncoder()
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 const float = new Float64Array(1)
-const floatBytes = new Uint8Array(float.buffer)
+const floatWords = new Uint32Array(float.buffer)
 const littleEndian = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1
+/** Which of the two words of a float is its upper. */
+const upper = littleEndian ? 1 : 0
 
 const chunkBytes = 64 * 1024
 
@@ -77,12 +79,21 @@ export class Writer {
     this.bytes[this.at++] = value
   }
 
+  /** Four bytes, big-endian. */
+  word(value: number): void {
+    this.#room(4)
+    this.#big(value, 4)
+  }
+
   raw(bytes: Uint8Array): void {
     const length = bytes.length
     this.#room(length)
-    if (length < 24) for (let i = 0; i < length; i++) this.bytes[this.at + i] = bytes[i] as number
-    else this.bytes.set(bytes, this.at)
-    this.at += length
+    const target = this.bytes
+    const { at } = this
+    // A call of `set` takes as long as some twelve bytes.
+    if (length < 12) for (let i = 0; i < length; i++) target[at + i] = bytes[i] as number
+    else target.set(bytes, at)
+    this.at = at + length
   }
 
   rawPart(bytes: Uint8Array, from: number, to: number): void {
@@ -90,8 +101,10 @@ export class Writer {
     if (length === bytes.length || length >= 48)
       return this.raw(bytes.length === length ? bytes : bytes.subarray(from, to))
     this.#room(length)
-    for (let i = 0; i < length; i++) this.bytes[this.at + i] = bytes[from + i] as number
-    this.at += length
+    const target = this.bytes
+    const { at } = this
+    for (let i = 0; i < length; i++) target[at + i] = bytes[from + i] as number
+    this.at = at + length
   }
 
   /** A string of code units 0 to 255, as bytes without a header. */
@@ -138,17 +151,21 @@ export class Writer {
       if (!Number.isFinite(value)) throw new SkeinError('invalid_value', `${value} has no canonical form`)
       bytes[this.at++] = 0xcb
       float[0] = value
-      for (let i = 0; i < 8; i++) bytes[this.at++] = floatBytes[littleEndian ? 7 - i : i] as number
+      this.#big(floatWords[upper] as number, 4)
+      this.#big(floatWords[1 - upper] as number, 4)
     }
   }
 
   #big(value: number, size: 2 | 4): void {
+    const { bytes } = this
+    let { at } = this
     if (size === 4) {
-      this.bytes[this.at++] = value >>> 24
-      this.bytes[this.at++] = (value >>> 16) & 0xff
+      bytes[at++] = value >>> 24
+      bytes[at++] = (value >>> 16) & 0xff
     }
-    this.bytes[this.at++] = (value >>> 8) & 0xff
-    this.bytes[this.at++] = value & 0xff
+    bytes[at++] = (value >>> 8) & 0xff
+    bytes[at++] = value & 0xff
+    this.at = at
   }
 
   #header(length: number, short: number, shortMax: number, code8: number, code16: number): void {
@@ -264,6 +281,14 @@ function malformed(what: string): never {
   throw new SkeinError('malformed', `not in the canonical form: ${what}`)
 }
 
+function decoded(bytes: Uint8Array, start: number, end: number): string {
+  try {
+    return decoder.decode(bytes.subarray(start, end))
+  } catch {
+    return malformed('a string that is not UTF-8')
+  }
+}
+
 /** Reads canonical MessagePack and nothing else. */
 export class Reader {
   readonly bytes: Uint8Array
@@ -299,6 +324,11 @@ export class Reader {
   byte(): number {
     if (this.at >= this.end) malformed('cut short')
     return this.bytes[this.at++] as number
+  }
+
+  /** Four bytes, big-endian. */
+  word(): number {
+    return this.#big(4)
   }
 
   #big(size: 1 | 2 | 4): number {
@@ -349,8 +379,8 @@ export class Reader {
         if (value >= -0x8000 || value < -0x8000_0000) malformed('a longer number than needed')
         return value
       case 0xcb: {
-        if (this.at + 8 > this.end) malformed('cut short')
-        for (let i = 0; i < 8; i++) floatBytes[littleEndian ? 7 - i : i] = this.bytes[this.at++] as number
+        floatWords[upper] = this.#big(4)
+        floatWords[1 - upper] = this.#big(4)
         value = float[0] as number
         if (!Number.isFinite(value)) malformed('a number that is not finite')
         if (Math.floor(value) === value && value >= -0x8000_0000 && value <= 0xffff_ffff) {
@@ -411,21 +441,24 @@ export class Reader {
     const length = this.#stringLength()
     const { bytes, at } = this
     this.at += length
-    if (length < 24) {
-      let text = ''
-      let i = 0
-      for (; i < length; i++) {
-        const byte = bytes[at + i] as number
-        if (byte >= 0x80) break
-        text += String.fromCharCode(byte)
-      }
-      if (i === length) return text
-    }
-    try {
-      return decoder.decode(bytes.subarray(at, at + length))
-    } catch {
-      return malformed('a string that is not UTF-8')
-    }
+    if (length < 32 && isAscii(bytes, at, this.at)) return binaryString(bytes, at, this.at)
+    return decoded(bytes, at, this.at)
+  }
+
+  /** A string that comes again and again. */
+  name(): string {
+    const length = this.#stringLength()
+    const { bytes, at } = this
+    this.at += length
+    if (isAscii(bytes, at, this.at)) return interned.of(bytes, at, this.at)
+    return decoded(bytes, at, this.at)
+  }
+
+  #skipString(): void {
+    const length = this.#stringLength()
+    const { bytes, at } = this
+    this.at += length
+    if (!isAscii(bytes, at, this.at)) decoded(bytes, at, this.at)
   }
 
   nil(): boolean {
@@ -482,11 +515,19 @@ export class Reader {
   /** Checks the next value and returns its bytes, as a view, without keeping what it says. */
   raw(): Uint8Array {
     const from = this.at
-    const head = this.peek()
-    // The common small scalars need no walk.
-    if (head >= 0 && (head < 0x80 || head >= 0xe0 || head === 0xc0 || head === 0xc2 || head === 0xc3)) this.at++
-    else this.value()
+    this.skip()
     return this.bytes.subarray(from, this.at)
+  }
+
+  /** Checks the next value and passes it by. */
+  skip(depth: number = 0): void {
+    const head = this.peek()
+    // Most are strings, small scalars and arrays of them: those need not be built to be checked.
+    if (head >= 0 && (head < 0x80 || head >= 0xe0 || head === 0xc0 || head === 0xc2 || head === 0xc3)) this.at++
+    else if ((head >= 0xa0 && head < 0xc0) || (head >= 0xd9 && head <= 0xdb)) this.#skipString()
+    else if (head >= 0x90 && head < 0xa0 && depth < limits.valueDepth) {
+      for (let left = this.array(); left > 0; left--) this.skip(depth + 1)
+    } else this.value(depth)
   }
 }
 

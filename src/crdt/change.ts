@@ -67,9 +67,12 @@ class Pending implements CellWrite {
   }
 }
 
+/** Shared: a list that grows by `appended` is never changed while it is empty. */
+export const none: never[] = []
+
 /** Items by name, in the order in which they came. Nearly every change holds one: a map is made only for many. */
 class Few<Item extends { readonly name: string }> {
-  items: Item[] = []
+  items: Item[] = none
   #byName: Map<string, Item> | undefined = undefined
 
   get(name: string): Item | undefined {
@@ -85,7 +88,7 @@ class Few<Item extends { readonly name: string }> {
   }
 
   clear(): void {
-    this.items = []
+    this.items = none
     this.#byName = undefined
   }
 }
@@ -311,10 +314,12 @@ export class ChangeSet {
   /** What all of it comes to; empty when nothing changes. Drops what nets out to nothing. */
   finish(): { readonly clears: readonly ClearEntry[]; readonly writes: readonly CellWrite[] } {
     if (this.#spoiled !== undefined) throw this.#spoiled
-    const clears: ClearEntry[] = []
-    let writes: CellWrite[] = []
+    let clears: ClearEntry[] = none
+    let writes: CellWrite[] = none
     for (const { entry, cleared, pending } of this.#staged.items) {
-      if (cleared !== undefined) for (const [type, keep] of cleared) clears.push({ key: entry.key, type, keep })
+      if (cleared !== undefined) {
+        for (const [type, keep] of cleared) clears = appended(clears, { key: entry.key, type, keep })
+      }
       for (const cell of pending.items) {
         if (cell.value !== undefined || cell.supersedes.length > 0) writes = appended(writes, cell)
       }
@@ -468,7 +473,7 @@ export function tooLarge(what: string, sizeBytes: number, limit: number): SkeinE
 
 /** True if a cell holds exactly this value and nothing beside it: writing it again would change nothing. */
 export function holdsOnly(siblings: Siblings, value: Uint8Array, expires: number = 0): boolean {
-  const [only] = siblings
+  const only = siblings[0]
   return only !== undefined && siblings.length === 1 && only.expires === expires && equalBytes(only.value, value)
 }
 

@@ -13,7 +13,7 @@
  *
  * Origin and sequence are not inside: the log's key and the frame's envelope say them, and the chain fixes them.
  */
-import { binaryString, equalBytes } from '../base/bytes.ts'
+import { equalBytes, interned } from '../base/bytes.ts'
 import { hash128, lanes } from '../base/hash.ts'
 import { Reader, Writer } from '../base/msgpack.ts'
 import { limits } from '../base/limits.ts'
@@ -69,7 +69,7 @@ export function startChain(space: string, generation: number, origin: OriginId):
 /** Moves a chain over the bytes of its next delta, in place. */
 export function advanceChain(chain: Chain, body: Uint8Array): void {
   hash128(body, 0, body.length, chain[0] as number, chain[1] as number, chain[2] as number, chain[3] as number)
-  chain.set(lanes)
+  for (let i = 0; i < 4; i++) chain[i] = lanes[i] as number
 }
 
 const link = new Uint8Array(linkBytes)
@@ -114,8 +114,10 @@ function writeDots(dots: readonly Dot[], own: OriginId): void {
 /** The canonical bytes, as a view that nobody overwrites. */
 export function encodeDelta(delta: Delta): Uint8Array {
   const { origin, seq, clears, writes } = delta
-  foreign.length = 0
-  references.clear()
+  if (foreign.length > 0) {
+    foreign.length = 0
+    references.clear()
+  }
   collect(delta.context, origin)
   for (const clear of clears) collect(clear.keep, origin)
   for (const write of writes) collect(write.supersedes, origin)
@@ -148,7 +150,7 @@ export function encodeDelta(delta: Delta): Uint8Array {
     if (write.value !== undefined) writer.raw(write.value)
     if (write.expires !== 0) writer.number(write.expires)
     const { supersedes } = write
-    const [first] = supersedes
+    const first = supersedes[0]
     if (first === undefined) writer.nil()
     else if (supersedes.length === 1 && first.origin === origin) writer.number(seq - first.seq)
     else writeDots(supersedes, origin)
@@ -158,9 +160,11 @@ export function encodeDelta(delta: Delta): Uint8Array {
 
 const maxSeq = Number.MAX_SAFE_INTEGER
 
-function readDots(reader: Reader, origins: readonly OriginId[]): Dot[] {
+function readDots(reader: Reader, origins: readonly OriginId[]): readonly Dot[] {
+  let left = reader.array()
+  if (left === 0) return none
   const dots: Dot[] = []
-  for (let left = reader.array(); left > 0; left -= 2) {
+  for (; left > 0; left -= 2) {
     if (left === 1) reader.fail('half a dot')
     const origin = origins[reader.uint(origins.length - 1)] as OriginId
     dots.push({ origin, seq: reader.uint(maxSeq) || reader.fail('sequences start at 1') })
@@ -174,6 +178,16 @@ function readKey(reader: Reader): string {
   return key
 }
 
+function readOthers(reader: Reader, count: number, into: OriginId[]): void {
+  const named = new Set(into)
+  for (let left = count; left > 0; left--) {
+    const other = readOrigin(reader)
+    if (named.has(other)) reader.fail('an origin named twice')
+    named.add(other)
+    into.push(other)
+  }
+}
+
 /**
  * The delta of that dot in these bytes. Throws SkeinError `malformed`: the same verdict on the same bytes in every
  * version, because a delta that is malformed here and fine elsewhere would split the fleet.
@@ -185,15 +199,10 @@ export function decodeDelta(origin: OriginId, seq: number, bytes: Uint8Array): D
   const chainLink = reader.bin()
   if (chainLink.length !== linkBytes) reader.fail('a link of another length')
   const origins: OriginId[] = [origin]
-  const named = new Set(origins)
-  for (let left = reader.array(); left > 0; left--) {
-    const other = readOrigin(reader)
-    if (named.has(other)) reader.fail('an origin named twice')
-    named.add(other)
-    origins.push(other)
-  }
+  const others = reader.array()
+  if (others > 0) readOthers(reader, others, origins)
   const context = readDots(reader, origins)
-  const agent = reader.string()
+  const agent = reader.name()
   const reason = reader.nil() ? undefined : reader.string()
   const clears: ClearEntry[] = []
   const clearItems = reader.array()
@@ -201,7 +210,7 @@ export function decodeDelta(origin: OriginId, seq: number, bytes: Uint8Array): D
   for (let left = clearItems; left > 0; left -= 3) {
     clears.push({ key: readKey(reader), type: reader.uint(255), keep: readDots(reader, origins) })
   }
-  const writes: CellWrite[] = []
+  let writes: CellWrite[] = []
   let key: string | undefined
   let items = reader.array()
   const cells = items > 6 ? new Set<string>() : undefined
@@ -218,9 +227,9 @@ export function decodeDelta(origin: OriginId, seq: number, bytes: Uint8Array): D
     const type = head >> 2
     if (type === 0) reader.fail('a write without a type')
     const at = reader.at
-    reader.raw()
+    reader.skip()
     if (reader.at - at > limits.pathBytes) reader.fail('a path over its limit')
-    const path = binaryString(bytes, at, reader.at)
+    const path = interned.of(bytes, at, reader.at)
     const value = (head & 1) === 1 ? reader.raw() : undefined
     const expires = (head & 2) === 2 ? reader.uint() || reader.fail('an expiry of 0') : 0
     let supersedes: readonly Dot[] = none
@@ -239,7 +248,9 @@ export function decodeDelta(origin: OriginId, seq: number, bytes: Uint8Array): D
       if (cells.has(name)) reader.fail('a cell written twice')
       cells.add(name)
     }
-    writes.push({ key: key as string, type, path, value, expires, supersedes })
+    const write = { key: key as string, type, path, value, expires, supersedes }
+    if (writes.length === 0) writes = [write]
+    else writes.push(write)
     items -= 4 + (value === undefined ? 0 : 1) + (expires === 0 ? 0 : 1)
   }
   if (items !== 0) reader.fail('half a write')

@@ -48,15 +48,20 @@ export function raise(into: Vector, from: ReadonlyVector): void {
 
 const bytesOfOrigin = new Map<OriginId, Uint8Array>()
 const cachedOrigins = 4096
+let latest: OriginId | undefined
+let latestBytes: Uint8Array = new Uint8Array(0)
 
 /** The 16 bytes of an origin; the answer is shared, so it is not to be changed. */
 export function bytesOf(origin: OriginId): Uint8Array {
+  if (origin === latest) return latestBytes
   let bytes = bytesOfOrigin.get(origin)
   if (bytes === undefined) {
     bytes = fromHex(origin)
     if (bytesOfOrigin.size >= cachedOrigins) bytesOfOrigin.clear()
     bytesOfOrigin.set(origin, bytes)
   }
+  latest = origin
+  latestBytes = bytes
   return bytes
 }
 

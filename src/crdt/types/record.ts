@@ -114,11 +114,11 @@ class Edit {
   }
 
   /** Cells whose path starts with all names of this one. Names are self-delimiting, so their bytes tell. */
-  *#below(path: Path): Iterable<Path> {
+  #below(path: Path): readonly Path[] {
     const deep = this.#deepPaths()
-    if (deep.length === 0) return
+    if (deep.length === 0) return deep
     const body = path.slice(headLength(path))
-    for (const other of deep) if (other !== path && other.startsWith(body, headLength(other))) yield other
+    return deep.filter((other) => other !== path && other.startsWith(body, headLength(other)))
   }
 
   /** `body` is the names so far, encoded; `depth` their number. */
@@ -154,8 +154,7 @@ class Edit {
 
   #setEmpty(path: Path): void {
     const siblings = this.#cells.get(path)
-    const isObject =
-      siblings.every(isMarker) && (siblings.length > 0 || !this.#below(path)[Symbol.iterator]().next().done)
+    const isObject = siblings.every(isMarker) && (siblings.length > 0 || this.#below(path).length > 0)
     if (!isObject) this.#change.putBytes(path, emptyObject)
   }
 
