@@ -19,6 +19,7 @@ import { binaryString, fromBinaryString, toHex } from '../../base/bytes.ts'
 import { SkeinError } from '../../base/errors.ts'
 import { Reader, Writer } from '../../base/msgpack.ts'
 import type { Path, Siblings } from '../cell.ts'
+import { appended } from '../change.ts'
 import { nodeOf, originBytes, readOrigin, writeOrigin } from '../dot.ts'
 import type { OriginId } from '../dot.ts'
 import type { Cells, Change, CrdtType } from '../type.ts'
@@ -45,23 +46,38 @@ const pathHead = '\xc4\x10'
 const none: readonly Tally[] = []
 
 const writer = new Writer()
+/** The paths of origins, and back. */
 const paths = new Map<OriginId, Path>()
+const origins = new Map<Path, OriginId>()
 const cachedPaths = 4096
 
 export function counterPath(origin: OriginId): Path {
   let path = paths.get(origin)
   if (path === undefined) {
-    if (paths.size >= cachedPaths) paths.clear()
     writer.begin()
     writeOrigin(writer, origin)
-    paths.set(origin, (path = binaryString(writer.finish())))
+    path = binaryString(writer.finish())
+    remember(path, origin)
   }
   return path
 }
 
 function originOf(path: Path): OriginId | undefined {
-  if (path.length !== pathHead.length + originBytes || !path.startsWith(pathHead)) return undefined
-  return toHex(fromBinaryString(path.slice(pathHead.length))) as OriginId
+  let origin = origins.get(path)
+  if (origin === undefined && path.length === pathHead.length + originBytes && path.startsWith(pathHead)) {
+    origin = toHex(fromBinaryString(path.slice(pathHead.length))) as OriginId
+    remember(path, origin)
+  }
+  return origin
+}
+
+function remember(path: Path, origin: OriginId): void {
+  if (paths.size >= cachedPaths) {
+    paths.clear()
+    origins.clear()
+  }
+  paths.set(origin, path)
+  origins.set(path, origin)
 }
 
 function encode(plus: number, minus: number, absorbed: readonly Tally[]): Uint8Array {
@@ -104,10 +120,10 @@ function decode(bytes: Uint8Array, origin: OriginId, seq: number): Totals {
 
 /** What a cell says, sibling by sibling. There is one unless the origin was forked. */
 function totalsOf(origin: OriginId, siblings: Siblings): readonly Totals[] {
-  const found: Totals[] = []
+  let found: Totals[] = []
   for (const sibling of siblings) {
     try {
-      found.push(decode(sibling.value, origin, sibling.origin === origin ? sibling.seq : 0))
+      found = appended(found, decode(sibling.value, origin, sibling.origin === origin ? sibling.seq : 0))
     } catch {
       // Nonsense from a faulty peer counts nothing.
     }
@@ -115,13 +131,25 @@ function totalsOf(origin: OriginId, siblings: Siblings): readonly Totals[] {
   return found
 }
 
-/** Keeps, for each origin, what was said at its highest sequence. */
+/** Keeps, for each origin, what was said at its highest sequence. Most counters have one: a map is for the others. */
 class Count {
-  readonly #tallies = new Map<OriginId, Tally>()
+  #first: Tally | undefined = undefined
+  #others: Map<OriginId, Tally> | undefined = undefined
 
   take(tally: Tally): void {
-    const known = this.#tallies.get(tally.origin)
-    if (known === undefined || tally.seq >= known.seq) this.#tallies.set(tally.origin, tally)
+    const known = this.of(tally.origin)
+    if (known === undefined || tally.seq >= known.seq) this.#keep(tally)
+  }
+
+  #keep(tally: Tally): void {
+    this.#first ??= tally
+    if (this.#first.origin === tally.origin) this.#first = tally
+    else (this.#others ??= new Map()).set(tally.origin, tally)
+  }
+
+  get #tallies(): readonly Tally[] {
+    if (this.#first === undefined) return []
+    return this.#others === undefined ? [this.#first] : [this.#first, ...this.#others.values()]
   }
 
   takeAll(cell: readonly Totals[]): void {
@@ -132,20 +160,18 @@ class Count {
   }
 
   of(origin: OriginId): Tally | undefined {
-    return this.#tallies.get(origin)
+    return this.#first?.origin === origin ? this.#first : this.#others?.get(origin)
   }
 
   /** All but those of one origin, in an order that does not depend on how they came in. */
   recordsBut(origin: OriginId): readonly Tally[] {
-    return [...this.#tallies.values()]
-      .filter((tally) => tally.origin !== origin)
-      .sort((a, b) => (a.origin < b.origin ? -1 : 1))
+    return this.#tallies.filter((tally) => tally.origin !== origin).sort((a, b) => (a.origin < b.origin ? -1 : 1))
   }
 
   /** Exact, and outside of the exact integers only where the sum itself is. */
   sum(): number {
     let sum = 0
-    for (const { plus, minus } of this.#tallies.values()) {
+    for (const { plus, minus } of this.#tallies) {
       const next = sum + (plus - minus)
       if (!Number.isSafeInteger(next)) return this.#longSum()
       sum = next
@@ -155,7 +181,7 @@ class Count {
 
   #longSum(): number {
     let sum = 0n
-    for (const { plus, minus } of this.#tallies.values()) sum += BigInt(plus) - BigInt(minus)
+    for (const { plus, minus } of this.#tallies) sum += BigInt(plus) - BigInt(minus)
     return Number(sum)
   }
 }
