@@ -61,7 +61,9 @@ export class OriginLog implements Dot {
   readonly context: Vector = new Map()
   dirty = false
   readonly #home: LogHome
-  #waiting: LogEntry[] = []
+  /** Deltas that are not on the disk yet, and the place of each. */
+  readonly #waiting: Uint8Array[] = []
+  readonly #places: number[] = []
   /** How many of the waiting are in the batch that is under way. */
   #taken = 0
   #segments: Segment[] = []
@@ -83,7 +85,8 @@ export class OriginLog implements Dot {
     this.bytes += body.length
     this.dirty = true
     for (const dot of context) this.context.set(dot.origin, dot.seq)
-    this.#waiting.push({ place, body })
+    this.#waiting.push(body)
+    this.#places.push(place)
     let segment = this.#segments.at(-1)
     if (segment === undefined || segment.last - segment.first + 1 >= segmentDeltas) {
       if (segment !== undefined) this.#closed.push(segment)
@@ -97,8 +100,9 @@ export class OriginLog implements Dot {
   /** A delta of the log, or undefined below the floor or beyond the head. */
   entry(seq: number): LogEntry | undefined {
     if (seq < this.floor || seq > this.seq) return undefined
-    const waiting = this.#waiting[seq - (this.seq - this.#waiting.length) - 1]
-    if (waiting !== undefined) return waiting
+    const at = seq - (this.seq - this.#waiting.length) - 1
+    const waiting = this.#waiting[at]
+    if (waiting !== undefined) return { place: this.#places[at] as number, body: waiting }
     const bytes = this.#home.rows.get(this.#logKey(seq))
     if (bytes === undefined) return undefined
     const reader = new Reader(bytes)
@@ -131,11 +135,10 @@ export class OriginLog implements Dot {
     for (; this.#taken < this.#waiting.length; this.#taken++) {
       const seq = first + this.#taken
       if (seq < this.floor) continue
-      const { place, body } = this.#waiting[this.#taken] as LogEntry
       row.rewind()
       row.begin()
-      row.number(place)
-      row.raw(body)
+      row.number(this.#places[this.#taken] as number)
+      row.raw(this.#waiting[this.#taken] as Uint8Array)
       sink.put(this.#logKey(seq), views.first(row.bytes, row.at))
     }
     for (const segment of this.#closed) {
@@ -160,6 +163,7 @@ export class OriginLog implements Dot {
   /** The batch that `flush` filled is on disk. */
   stored(): void {
     this.#waiting.splice(0, this.#taken)
+    this.#places.splice(0, this.#taken)
     this.#taken = 0
   }
 

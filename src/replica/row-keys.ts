@@ -84,13 +84,17 @@ export class KeyWriter {
 
   /** A number whose byte order is its numeric order: a length byte, then big-endian. */
   ordered(value: number): this {
+    const bytes = this.#bytes
     let size = 1
     for (let rest = value; rest >= 0x100; rest = Math.floor(rest / 0x100)) size++
-    this.#bytes[this.#at++] = size
-    for (let i = size - 1, rest = value; i >= 0; i--, rest = Math.floor(rest / 0x100)) {
-      this.#bytes[this.#at + i] = rest % 0x100
+    let at = this.#at
+    bytes[at] = size
+    this.#at = at + size + 1
+    for (at += size; size > 4; size--) {
+      bytes[at--] = value % 0x100
+      value = Math.floor(value / 0x100)
     }
-    this.#at += size
+    for (let rest = value; size > 0; size--, rest >>>= 8) bytes[at--] = rest & 0xff
     return this
   }
 

@@ -19,7 +19,7 @@ let slab = new Uint8Array(slabBytes)
 let slabAt = 0
 
 /** What one counts for in the cache beside the bytes of its value. */
-export const siblingWeight = 300
+export const siblingWeight = 200
 
 const two32 = 2 ** 32
 

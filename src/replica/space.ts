@@ -6,7 +6,7 @@ import { assert } from '../base/assert.ts'
 import { compareUtf8, fromBinaryString } from '../base/bytes.ts'
 import { Reader, Writer } from '../base/msgpack.ts'
 import type { RowReader, RowSink } from '../base/rows.ts'
-import { appended, cellKey } from '../crdt/change.ts'
+import { appended, cellKey, none } from '../crdt/change.ts'
 import { compareSiblings, hasDot } from '../crdt/cell.ts'
 import { ticksPerMs } from '../crdt/clock.ts'
 import { advanceChain, startChain } from '../crdt/delta.ts'
@@ -16,13 +16,14 @@ import type { Dot, OriginId, Vector } from '../crdt/dot.ts'
 import type { EntryCache } from './cache.ts'
 import { StoredEntry } from './entry.ts'
 import type { EntryHome } from './entry.ts'
+import { EntryTable } from './entry-table.ts'
 import { KeyFilter } from './key-filter.ts'
 import { OriginLog } from './log.ts'
 import type { LogHome } from './log.ts'
 import type { Names } from './names.ts'
 import { KeyWriter, table } from './row-keys.ts'
 import { StoredSibling } from './sibling.ts'
-import { Tree, writeSum } from './tree.ts'
+import { Tree, keyHash, writeSum } from './tree.ts'
 
 export interface SpaceFacts {
   readonly number: number
@@ -46,7 +47,6 @@ export interface Retention {
 
 const keys = new KeyWriter()
 const row = new Writer()
-const nothingNew: readonly Dot[] = []
 
 export class Space implements SpaceFacts, EntryHome, LogHome {
   readonly number: number
@@ -72,7 +72,9 @@ export class Space implements SpaceFacts, EntryHome, LogHome {
   nextExpiry: number = Infinity
   /** Origins that moved since the own last delta: the context of the next. */
   readonly news: Set<OriginId> = new Set()
-  readonly #entries = new Map<string, StoredEntry>()
+  readonly #entries = new EntryTable()
+  /** The one that was asked for last, and mostly is asked for again. */
+  #latest: StoredEntry | undefined = undefined
   /** Keys that may have rows; complete where the space began empty. Never concluded from a row that was not found. */
   readonly #held = new KeyFilter()
   #dirtyEntries: StoredEntry[] = []
@@ -92,13 +94,20 @@ export class Space implements SpaceFacts, EntryHome, LogHome {
 
   /** The entry, read from its row when it is not at hand. */
   entry(key: string): StoredEntry {
-    let entry = this.#entries.get(key)
+    const latest = this.#latest
+    if (latest?.key === key) {
+      latest.used = true
+      return latest
+    }
+    const hash = keyHash(key)
+    let entry = this.#entries.get(key, hash)
     if (entry === undefined) {
-      entry = new StoredEntry(this, key)
+      entry = new StoredEntry(this, key, hash)
       if (!this.tree.whole || this.#held.mayHave(key)) entry.read()
-      this.#entries.set(key, entry)
+      this.#entries.add(entry)
       this.cache.add(entry)
     } else entry.used = true
+    this.#latest = entry
     return entry
   }
 
@@ -107,16 +116,17 @@ export class Space implements SpaceFacts, EntryHome, LogHome {
    * stand otherwise. It is not kept, so that a scan does not empty the cache.
    */
   entryFromRow(key: string, bytes: Uint8Array, rows: RowReader = this.rows): StoredEntry {
-    const cached = this.#entries.get(key)
+    const hash = keyHash(key)
+    const cached = this.#entries.get(key, hash)
     if (cached !== undefined) return cached
     const { number, origins, agents } = this
-    const entry = new StoredEntry({ number, rows, origins, agents, forget: () => {}, weigh: () => {} }, key)
+    const entry = new StoredEntry({ number, rows, origins, agents, forget: () => {}, weigh: () => {} }, key, hash)
     entry.decode(bytes)
     return entry
   }
 
   weigh(entry: StoredEntry): void {
-    if (this.#entries.get(entry.key) === entry) this.cache.weigh(entry)
+    if (this.#entries.get(entry.key, entry.hash) === entry) this.cache.weigh(entry)
   }
 
   /** Entries under a prefix whose rows are not on disk as they are now, in the order of their keys. */
@@ -128,8 +138,9 @@ export class Space implements SpaceFacts, EntryHome, LogHome {
     return found.sort(compareUtf8)
   }
 
-  forget(key: string): void {
-    this.#entries.delete(key)
+  forget(entry: StoredEntry): void {
+    this.#entries.delete(entry)
+    if (this.#latest === entry) this.#latest = undefined
   }
 
   log(origin: OriginId): OriginLog {
@@ -141,7 +152,7 @@ export class Space implements SpaceFacts, EntryHome, LogHome {
   /** What the next delta of this origin says that it has newly seen. */
   contextFor(own: OriginId): readonly Dot[] {
     const first = !this.vector.has(own)
-    if (!first && this.news.size === 0) return nothingNew
+    if (!first && this.news.size === 0) return none
     const context: Dot[] = []
     for (const origin of first ? this.vector.keys() : this.news) {
       if (origin !== own) context.push({ origin, seq: this.vector.get(origin) as number })
@@ -175,7 +186,7 @@ export class Space implements SpaceFacts, EntryHome, LogHome {
     }
     for (const { key, type, path } of delta.writes) {
       const entry = this.entry(key)
-      entry.at(cellKey(type, path))
+      entry.touch(cellKey(type, path))
       this.tree.touch(entry.leaf)
     }
   }
@@ -212,8 +223,8 @@ export class Space implements SpaceFacts, EntryHome, LogHome {
       this.#touched(entry, wasEmpty, batch)
     }
     this.vector.set(origin, seq)
-    if (own) this.news.clear()
-    else this.news.add(origin)
+    if (!own) this.news.add(origin)
+    else if (this.news.size > 0) this.news.clear()
     log.append(body, ++this.places, time, delta.context)
     this.logBytes += body.length
   }
@@ -229,7 +240,7 @@ export class Space implements SpaceFacts, EntryHome, LogHome {
   #write(entry: StoredEntry, write: CellWrite, { origin, seq, time, agent }: Delta): void {
     const name = cellKey(write.type, write.path)
     const { value, expires } = write
-    let after: StoredSibling[] = []
+    let after: StoredSibling[] = none
     for (const other of entry.at(name)) {
       if (hasDot(write.supersedes, other)) this.#goes(entry, other)
       else after = appended(after, other)

@@ -19,12 +19,17 @@ export const leafCount = 65_536
 const scratch = new Writer()
 const views = new Views()
 
-/** Which leaf an entry belongs to. */
-export function leafOf(key: string): number {
+/** 32 bits, signed, so that V8 keeps them in the entry itself; the upper half is the entry's leaf. */
+export function keyHash(key: string): number {
   scratch.rewind()
   scratch.begin()
   scratch.string(key)
-  return checksum32(scratch.bytes, 0, scratch.at, 0x6c656166) >>> 16
+  return checksum32(scratch.bytes, 0, scratch.at, 0x6c656166) | 0
+}
+
+/** Which leaf an entry belongs to. */
+export function leafOf(key: string): number {
+  return keyHash(key) >>> 16
 }
 
 /** The digest of one sibling, left in `lanes`: everything that a reader could see is inside. */
@@ -179,13 +184,7 @@ function leafBytes(leaf: number): Uint8Array {
 /** The count, then four lanes of four bytes. */
 export function writeSum(writer: Writer, sums: Uint32Array, at: number = 0): void {
   writer.number(sums[at + 4] as number)
-  for (let i = 0; i < 4; i++) {
-    const lane = sums[at + i] as number
-    writer.byte(lane >>> 24)
-    writer.byte((lane >>> 16) & 0xff)
-    writer.byte((lane >>> 8) & 0xff)
-    writer.byte(lane & 0xff)
-  }
+  for (let i = 0; i < 4; i++) writer.word(sums[at + i] as number)
 }
 
 export function readSum(row: Uint8Array, into: Sum): void {
@@ -196,7 +195,5 @@ export function readSum(row: Uint8Array, into: Sum): void {
 
 export function readSumFrom(reader: Reader, into: Sum): void {
   into[4] = reader.uint()
-  for (let i = 0; i < 4; i++) {
-    into[i] = (reader.byte() * 0x100_0000 + reader.byte() * 0x1_0000 + reader.byte() * 0x100 + reader.byte()) >>> 0
-  }
+  for (let i = 0; i < 4; i++) into[i] = reader.word()
 }
