@@ -18,6 +18,8 @@ export interface Cells {
   all(from?: Path): Iterable<readonly [path: Path, siblings: Siblings]>
   /** Another number whenever a cell of the entry has changed; undefined where that cannot be told. */
   readonly version: number | undefined
+  /** The paths of cells that changed after that version, some perhaps twice; undefined where nobody knows any more. */
+  changedSince?(version: number): readonly Path[] | undefined
   readonly empty: boolean
   /**
    * A place for what is costly to rebuild (a Y.Doc, a sorted list). It survives as long as the entry stays cached, and is

@@ -10,6 +10,7 @@ import { appended, cellKey, none } from '../crdt/change.ts'
 import type { Path, Siblings, TypeId } from '../crdt/cell.ts'
 import type { Cells } from '../crdt/type.ts'
 import { Chunks } from './chunks.ts'
+import { Memos } from './memos.ts'
 import { KeyWriter, Views, table } from './row-keys.ts'
 import { cellAt, cellEnd, cellOf, readCells, siblingWeight, withCell, writeCell } from './sibling.ts'
 import type { Numbers, StoredSibling } from './sibling.ts'
@@ -21,13 +22,6 @@ export interface EntryHome extends Numbers {
   forget(entry: StoredEntry): void
   /** The entry has read more of itself. */
   weigh(entry: StoredEntry): void
-}
-
-/** What a type remembers of an entry; see Cells. */
-interface Memo {
-  readonly type: TypeId
-  value: unknown
-  readonly next: Memo | undefined
 }
 
 const keys = new KeyWriter()
@@ -56,29 +50,30 @@ let versions = 0
 const directory = 0xc0
 
 export class StoredEntry implements Entry {
+  // First what every access looks at: it stands in one line of the processor's cache.
   readonly key: string
   /** Of the key; see keyHash. */
   readonly hash: number
   nextInBucket: StoredEntry | undefined = undefined
-  /** The batch that will carry its last change; it may leave the cache once that is stored. */
-  dirtyIn = 0
+  /** Its live siblings, without a list where there is but one, as mostly; none here where they stand in chunks. */
+  #held: StoredSibling | StoredSibling[] = none
   /** Set when it is used again, cleared when the cache passes by. */
   used = false
-  /** Which of the cache's rings it is in: the large one, or the one where entries start. */
-  kept = false
+  #chunks: Chunks | undefined = undefined
+  #memos: Memos | undefined = undefined
   version: number = ++versions
+  /** The batch that will carry its last change; it may leave the cache once that is stored. */
+  dirtyIn = 0
+  readonly #home: EntryHome
+  /** Bytes of the row as it was last read or written: the siblings in memory keep them alive. */
+  #rowBytes = 0
   /** What the cache has counted it for. */
   weighed = 0
+  /** Which of the cache's rings it is in: the large one, or the one where entries start. */
+  kept = false
   /** The ring of the cache. */
   next: StoredEntry = this
   previous: StoredEntry = this
-  readonly #home: EntryHome
-  /** Its live siblings, without a list where there is but one, as mostly; none here where they stand in chunks. */
-  #held: StoredSibling | StoredSibling[] = none
-  #chunks: Chunks | undefined = undefined
-  /** Bytes of the row as it was last read or written: the siblings in memory keep them alive. */
-  #rowBytes = 0
-  #memos: Memo | undefined = undefined
 
   constructor(home: EntryHome, key: string, hash: number) {
     this.#home = home
@@ -129,9 +124,12 @@ export class StoredEntry implements Entry {
   }
 
   memo(type: TypeId): { value: unknown } {
-    for (let memo = this.#memos; memo !== undefined; memo = memo.next) if (memo.type === type) return memo
-    this.#memos = { type, value: undefined, next: this.#memos }
-    return this.#memos
+    this.#memos ??= new Memos(this.version)
+    return this.#memos.of(type)
+  }
+
+  changedSince(version: number): readonly string[] | undefined {
+    return this.#memos?.since(version)
   }
 
   /** Makes sure that a cell is at hand: changing it will read nothing. */
@@ -170,6 +168,7 @@ export class StoredEntry implements Entry {
   /** Puts a cell's siblings, in their order, in the place of what was there. The caller keeps the tree. */
   set(name: string, siblings: StoredSibling[]): void {
     this.version = ++versions
+    this.#memos?.changed(this.version, name)
     if (this.#chunks === undefined) this.#hold(withCell(this.#siblings, name, siblings))
     else this.#chunks.set(name, siblings)
   }
@@ -254,6 +253,11 @@ class EntryCells implements Cells {
 
   get version(): number {
     return this.#entry.version
+  }
+
+  changedSince(version: number): readonly Path[] | undefined {
+    const names = this.#entry.changedSince(version)
+    return names?.filter((name) => name.charCodeAt(0) === this.#type).map((name) => name.slice(1))
   }
 
   all(from: Path = ''): Iterable<readonly [Path, Siblings]> {

@@ -7,6 +7,7 @@ import { decodeDelta } from '../crdt/delta.ts'
 import type { CrdtType } from '../crdt/type.ts'
 import { claim } from '../crdt/types/claim.ts'
 import { counter } from '../crdt/types/counter.ts'
+import { list } from '../crdt/types/list.ts'
 import { log as logType } from '../crdt/types/log.ts'
 import { record } from '../crdt/types/record.ts'
 import { register } from '../crdt/types/register.ts'
@@ -532,6 +533,36 @@ function randomWrite(random: Prng, replica: Replica, space: Space, at: number): 
     if ((error as { code?: string }).code !== 'claim_held') throw error
   }
 }
+
+describe('a list that follows its cells', () => {
+  /** Random edits of one list, singly and by the hundred, with removals of all of it, reopened at the end. */
+  function edit(seed: number): void {
+    const random = prng(seed)
+    const rows = new MapRows()
+    const replica = openReplica(rows)
+    const space = replica.open('s')
+    for (let step = 0; step < 150; step++) {
+      const { length } = read(space, 'k', list) as readonly unknown[]
+      const dice = random.below(40)
+      if (dice === 0) remove(replica, space, 'k')
+      else if (dice === 1) commit(replica, rows)
+      else if (dice === 2)
+        write(replica, space, 'k', list, 'insert', { at: 0, values: Array.from({ length: 90 }, () => step) })
+      else if (dice < 10 && length > 0)
+        write(replica, space, 'k', list, 'remove', { at: random.below(length), count: 1 })
+      else if (dice < 20 && length > 0) {
+        write(replica, space, 'k', list, 'move', { from: random.below(length), to: random.below(length) })
+      } else write(replica, space, 'k', list, 'insert', { at: random.below(length + 1), values: [step] })
+    }
+    commit(replica, rows)
+    const followed = read(space, 'k', list)
+    expect(followed).toEqual(read(openReplica(rows).open('s'), 'k', list))
+  }
+
+  test('reads as one that was made anew: 60 seeds', () => {
+    for (let seed = 1; seed <= 60; seed++) edit(seed)
+  })
+})
 
 describe('random histories', () => {
   test.each([1, 101, 201, 301])(

@@ -317,8 +317,9 @@ function same(a: Siblings, b: Siblings): boolean {
 }
 
 /**
- * The items in order, kept from one call to the next. Each call first walks the cells beside the rows that it was built
- * from and takes up what differs, so it decodes only what changed and never trusts that nothing did.
+ * The items in order, kept from one call to the next. Each call first takes up the cells that changed since the last.
+ * Where nobody knows which those are, it walks all of them beside the rows that it was built from and takes up what
+ * differs. Either way it decodes only what changed.
  */
 class Sorted {
   items: readonly Item[] = []
@@ -334,7 +335,9 @@ class Sorted {
     const sorted = memo.value instanceof Sorted ? memo.value : new Sorted()
     if (cells.version !== undefined && cells.version === sorted.#version) return sorted
     memo.value = undefined
-    sorted.#follow(cells)
+    const changed = sorted.#version === undefined ? undefined : cells.changedSince?.(sorted.#version)
+    if (changed === undefined) sorted.#follow(cells)
+    else sorted.#takeUp(cells, changed)
     sorted.#version = cells.version
     memo.value = sorted
     return sorted
@@ -372,6 +375,25 @@ class Sorted {
     }
     while (at < before.length) this.#fill(before[at++] as Row, noSiblings, touched)
     this.#rows = rows
+    if (touched.size > 0) this.#resort(touched)
+  }
+
+  #takeUp(cells: Cells, paths: readonly Path[]): void {
+    const rows = this.#rows
+    const touched = new Set<Slot>()
+    for (const path of paths) {
+      const siblings = cells.get(path)
+      const at = rowAt(rows, path)
+      let row = rows[at]
+      if (row?.path === path) {
+        if (siblings.length === 0) rows.splice(at, 1)
+      } else {
+        if (siblings.length === 0) continue
+        row = { path, slot: this.#slotAt(path), siblings: noSiblings }
+        rows.splice(at, 0, row)
+      }
+      this.#fill(row, siblings, touched)
+    }
     if (touched.size > 0) this.#resort(touched)
   }
 
@@ -416,6 +438,17 @@ class Sorted {
       this.items = all.sort(compareItems)
     }
   }
+}
+
+function rowAt(rows: readonly Row[], path: Path): number {
+  let low = 0
+  let high = rows.length
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if ((rows[middle] as Row).path < path) low = middle + 1
+    else high = middle
+  }
+  return low
 }
 
 /** The place of an item, or where it would go. */
