@@ -53,10 +53,13 @@ const tasks = {
   test: { says: 'all tests; a path runs only those', run: (args) => pass(['vitest', 'run', ...args]) },
   check: { says: checks.map((step) => step.title).join(', '), run: check },
   crash: { says: 'kill real processes and look at what survived', run: (args) => pass(['test/crash/run.ts', ...args]) },
+  sim: { says: 'whole fleets in virtual time, from seeds', run: (args) => pass(['test/sim/run.ts', ...args]) },
   mutants: {
     says: 'break the code on purpose; the tests must notice',
     run: (args) => pass(['test/mutants/run.ts', ...args]),
   },
+  fuzz: { says: 'feed every decoder what nobody wrote', run: (args) => pass(['test/fuzz/run.ts', ...args]) },
+  model: { says: 'explore the protocol in the small', run: (args) => pass(['test/model/run.ts', ...args]) },
   bench: { says: 'measure', run: (args) => pass(['bench/run.ts', ...args]) },
   build: { says: 'compile src to dist', run: build },
   format: { says: 'format every file in place', run: (args) => pass(['oxfmt', ...(args.length === 0 ? ['.'] : args)]) },

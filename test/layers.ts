@@ -37,7 +37,7 @@ const contracts: readonly string[] = ['store/store.ts', 'transport/transport.ts'
 
 const adapters: readonly string[] = ['store/', 'transport/']
 
-const driverParts: readonly string[] = [...machineParts, 'node/machine.ts', ...contracts]
+const driverParts: readonly string[] = [...machineParts, 'node/links.ts', 'node/machine.ts', ...contracts]
 
 const embedded: readonly string[] = [...driverParts, 'node/', ...adapters]
 
@@ -79,7 +79,18 @@ export const rooms: readonly Room[] = [
     pure: true,
     says: 'Semantic conflicts: rules, findings at the door, cases, resolutions.',
   },
-  { at: 'wire/', imports: ['base/', 'crdt/'], pure: true, says: 'Frames, their limits and their total decoder.' },
+  {
+    at: 'wire/',
+    imports: ['base/', 'crdt/'],
+    pure: true,
+    packages: [
+      {
+        name: 'node:zlib',
+        why: 'packing a packet is synchronous and bounded; what comes out of an envelope is the same everywhere',
+      },
+    ],
+    says: 'Frames, their limits and their total decoder.',
+  },
   {
     at: 'replica/',
     imports: ['base/', 'crdt/', 'merge/', 'wire/'],
@@ -115,8 +126,14 @@ export const rooms: readonly Room[] = [
   },
   { at: 'observe/', imports: ['base/'], pure: false, says: 'Metrics, log and trace.' },
   {
-    at: 'node/machine.ts',
+    at: 'node/links.ts',
     imports: machineParts,
+    pure: true,
+    says: 'Whom to dial, the greeting, one link a node, and what is sent over it.',
+  },
+  {
+    at: 'node/machine.ts',
+    imports: [...machineParts, 'node/links.ts'],
     pure: true,
     says: 'All protocols composed into one machine, still a value that you feed.',
   },
@@ -149,9 +166,9 @@ export const rooms: readonly Room[] = [
   },
   {
     at: 'sim/',
-    imports: [...embedded, ...compositions, 'index.ts'],
-    pure: false,
-    says: 'The deterministic world: virtual time, seeded faults, checkers, contract suites.',
+    imports: [...machineParts, 'node/machine.ts'],
+    pure: true,
+    says: 'The deterministic world: virtual time, seeded faults, checkers. It runs machines, as pure as they are.',
   },
   {
     at: 'testing/',

@@ -138,9 +138,11 @@ export function fromBinaryString(text: string): Uint8Array {
   return bytes
 }
 
-export function toHex(bytes: Uint8Array): string {
+const hexOfByte: readonly string[] = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
+
+export function toHex(bytes: Uint8Array, start: number = 0, end: number = bytes.length): string {
   let text = ''
-  for (const byte of bytes) text += (byte < 16 ? '0' : '') + byte.toString(16)
+  for (let at = start; at < end; at++) text += hexOfByte[bytes[at] as number] as string
   return text
 }
 

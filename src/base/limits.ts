@@ -23,6 +23,24 @@ export const limits = {
   deltaWrites: 10_000,
   /** Spaces of one node. */
   spaces: 1000,
+  /** Members that a node keeps in mind, dead ones included; of more it hears nothing. */
+  members: 16_384,
+  /** Characters of a member's address and of its zone. */
+  memberTextLength: 256,
+  /** Statements on members that one frame carries; a longer list goes in several. */
+  memberStatements: 512,
+  /** News of members that ride on a ping or an ack. A guess: some 1.5 KB. */
+  memberUpdates: 24,
+  /** Probes that a node has in flight for itself and for others. */
+  probes: 256,
+  /** Writers of a space that have a broadcast tree of their own; the others share one. */
+  broadcastTrees: 256,
+  /** Origins of a space that a node knows to be ahead elsewhere; beyond, anti-entropy finds them. */
+  broadcastMissing: 1024,
+  /** Dots in one notice or pull, and writers in one prune. */
+  noticeDots: 1024,
+  /** Bytes that wait for one peer before they are dropped and it catches up from the log. DESIGN: 1 MiB. */
+  peerQueueBytes: 1_048_576,
   /** Bytes of uncommitted rows above which a write throws `busy`. */
   uncommittedBytes: 67_108_864,
   /** Changes that wait for one watcher before it is told of a gap. */
@@ -31,6 +49,32 @@ export const limits = {
   chunkBytes: 4096,
   /** How far away an expiry may be: a hundred years. What is to stay needs none. */
   ttlMs: 3_155_760_000_000,
+  /** Deltas that wait, over all spaces of a node, for what they follow. A guess: some seconds of a busy fleet out of order. */
+  waitingDeltas: 10_000,
+  /** Their bytes. */
+  waitingBytes: 16_777_216,
   /** Structs that one Yjs update may claim, and operations of one Automerge change. */
   documentItems: 200_000,
+  /** Bytes of one packet, a message on a link, before and after it is unpacked; so also of one frame. */
+  packetBytes: 1_048_576,
+  /** Frames in one packet. A guess: a sender gathers a few dozen. */
+  packetFrames: 4096,
+  /** How many times its own bytes a compressed packet may come to: small bytes must not buy much memory. */
+  packedRatio: 64,
+  /** Origins that one frame names: with a sequence of any size each they fit a packet. */
+  frameOrigins: 32_768,
+  /** Deltas in one frame: a packet of them at 64 bytes each. */
+  frameDeltas: 16_384,
+  /** Dots in the contexts of one frame. */
+  frameDots: 262_144,
+  /** Statements about members in one frame: a packet of them at 100 bytes each. */
+  frameMembers: 10_000,
+  /** UTF-8 bytes of an address where a node can be dialled: 256 characters of any script. */
+  addressBytes: 768,
+  /** UTF-8 bytes of a zone: 256 characters of any script. */
+  zoneBytes: 768,
+  /** UTF-8 bytes of the reason of a refusal, and of its code. */
+  refusalBytes: 1024,
+  /** Bytes of the leaf sums in one frame: 8 for each of 65,536 leaves. */
+  leafSumBytes: 524_288,
 } as const

@@ -192,8 +192,13 @@ export class Writer {
   }
 
   bin(bytes: Uint8Array): void {
-    this.#header(bytes.length, 0, -1, 0xc4, 0xc5)
+    this.binHeader(bytes.length)
     this.raw(bytes)
+  }
+
+  /** Of a byte string whose bytes follow by `raw` or `byte`. */
+  binHeader(length: number): void {
+    this.#header(length, 0, -1, 0xc4, 0xc5)
   }
 
   /** The text must be well-formed; `value` checks that, callers inside pass checked names. */

@@ -303,6 +303,11 @@ export class ChangeSet {
     if (siblings.length > 0) this.put(staged, type, path, undefined, siblings, 0)
   }
 
+  /** Supersedes these dots by name, whether they are here or not, and writes a value, or none, in their place. */
+  repair(entry: Entry, name: string, disputed: Siblings, value: Uint8Array | undefined, expires: number): void {
+    this.put(this.#stage(entry), name.charCodeAt(0), name.slice(1), value, disputed, expires)
+  }
+
   /** Every entry that this change would alter, with the types that would be live in it. */
   *touched(): Iterable<{ readonly entry: Entry; readonly types: readonly TypeId[]; cells(type: TypeId): Cells }> {
     for (const staged of this.#staged.items) {

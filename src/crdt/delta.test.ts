@@ -70,6 +70,30 @@ describe('a delta', () => {
     expect(read[4]).toBe('agent-7')
   })
 
+  test('has one form: changed bytes are malformed, or are the form of another delta', () => {
+    const samples = [delta, { ...delta, context: [], clears: [], reason: undefined }].map((each) =>
+      encodeDelta(each).slice(),
+    )
+    let taken = 0
+    fc.assert(
+      fc.property(fc.constantFrom(...samples), fc.nat(), fc.nat(255), fc.nat(3), (sample, place, byte, extra) => {
+        const bytes = sample.slice()
+        bytes[place % bytes.length] = byte
+        // Two changes together reach further than one.
+        if (extra > 0) bytes[(place * 7 + extra) % bytes.length] = extra
+        try {
+          const decoded = decodeDelta(a, 9, bytes)
+          expect(toHex(encodeDelta(decoded))).toBe(toHex(bytes))
+          taken++
+        } catch (error) {
+          expect(error).toBeInstanceOf(SkeinError)
+        }
+      }),
+      { numRuns: 5000 },
+    )
+    expect(taken).toBeGreaterThan(50)
+  })
+
   test('that writes one cell twice is malformed', () => {
     const twice = parts((writer) => {
       writer.array(10)

@@ -18,8 +18,8 @@ import { hash128, lanes } from '../base/hash.ts'
 import { Reader, Writer } from '../base/msgpack.ts'
 import { limits } from '../base/limits.ts'
 import type { Path, TypeId } from './cell.ts'
-import { readOrigin, writeOrigin } from './dot.ts'
-import type { Dot, OriginId } from './dot.ts'
+import { covers, readOrigin, writeOrigin } from './dot.ts'
+import type { Dot, OriginId, ReadonlyVector } from './dot.ts'
 
 export interface CellWrite {
   readonly key: string
@@ -160,14 +160,22 @@ export function encodeDelta(delta: Delta): Uint8Array {
 
 const maxSeq = Number.MAX_SAFE_INTEGER
 
-function readDots(reader: Reader, origins: readonly OriginId[]): readonly Dot[] {
+/** The origins of a delta, its own first; `used` is the last that was named, since they stand in the order of first use. */
+interface Origins {
+  readonly list: OriginId[]
+  used: number
+}
+
+function readDots(reader: Reader, origins: Origins): readonly Dot[] {
   let left = reader.array()
   if (left === 0) return none
+  const { list } = origins
   const dots: Dot[] = []
   for (; left > 0; left -= 2) {
     if (left === 1) reader.fail('half a dot')
-    const origin = origins[reader.uint(origins.length - 1)] as OriginId
-    dots.push({ origin, seq: reader.uint(maxSeq) || reader.fail('sequences start at 1') })
+    const place = reader.uint(list.length - 1)
+    if (place > origins.used && ++origins.used !== place) reader.fail('origins out of their order of use')
+    dots.push({ origin: list[place] as OriginId, seq: reader.uint(maxSeq) || reader.fail('sequences start at 1') })
   }
   return dots
 }
@@ -198,9 +206,9 @@ export function decodeDelta(origin: OriginId, seq: number, bytes: Uint8Array): D
   const time = reader.uint()
   const chainLink = reader.bin()
   if (chainLink.length !== linkBytes) reader.fail('a link of another length')
-  const origins: OriginId[] = [origin]
+  const origins: Origins = { list: [origin], used: 0 }
   const others = reader.array()
-  if (others > 0) readOthers(reader, others, origins)
+  if (others > 0) readOthers(reader, others, origins.list)
   const context = readDots(reader, origins)
   const agent = reader.name()
   const reason = reader.nil() ? undefined : reader.string()
@@ -239,7 +247,10 @@ export function decodeDelta(origin: OriginId, seq: number, bytes: Uint8Array): D
         const back = reader.uint(seq - 1)
         if (back === 0) reader.fail('a write that supersedes itself')
         supersedes = [{ origin, seq: seq - back }]
-      } else supersedes = readDots(reader, origins)
+      } else {
+        supersedes = readDots(reader, origins)
+        if (supersedes.length === 1 && supersedes[0]?.origin === origin) reader.fail('an own dot written at length')
+      }
       if (supersedes.length === 0) reader.fail('an empty list of dots')
     }
     if (value === undefined && supersedes.length === 0) reader.fail('a write that does nothing')
@@ -254,8 +265,37 @@ export function decodeDelta(origin: OriginId, seq: number, bytes: Uint8Array): D
     items -= 4 + (value === undefined ? 0 : 1) + (expires === 0 ? 0 : 1)
   }
   if (items !== 0) reader.fail('half a write')
+  if (origins.used !== others) reader.fail('an origin that nothing names')
   reader.finish()
   return { origin, seq, time, link: chainLink, context, agent, reason, clears, writes }
 }
 
 const none: readonly Dot[] = []
+
+/**
+ * Why a delta is void, if it is: it speaks of what its writer cannot have seen. `seen` is all that the origin had said to
+ * have seen before it. The verdict follows from the origin's chain alone, so every replica that applies the chain agrees: a
+ * void delta moves vector and chain and changes no cell.
+ */
+export function voidBecause(delta: Delta, seen: ReadonlyVector): string | undefined {
+  const { origin, seq, context, clears, writes } = delta
+  for (const dot of context) {
+    if (dot.origin === origin) return 'its context names its own origin'
+    if (covers(seen, dot)) return 'its context names what its writer had seen before'
+  }
+  if (context.length > 1 && new Set(context.map((dot) => dot.origin)).size < context.length) {
+    return 'its context names an origin twice'
+  }
+  for (const { keep } of clears) {
+    for (const dot of keep) if (!met(dot)) return 'it keeps what its writer had not seen'
+  }
+  for (const { supersedes } of writes) {
+    for (const dot of supersedes) if (!met(dot)) return 'it supersedes what its writer had not seen'
+  }
+  return undefined
+
+  function met(dot: Dot): boolean {
+    if (dot.origin === origin) return dot.seq < seq
+    return covers(seen, dot) || context.some((other) => other.origin === dot.origin && dot.seq <= other.seq)
+  }
+}

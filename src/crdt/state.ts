@@ -12,7 +12,7 @@ import type { Entry } from './change.ts'
 import { hasDot, mergeCell, noSiblings, writeCell } from './cell.ts'
 import type { Path, Sibling, Siblings, TypeId } from './cell.ts'
 import { timeToMs } from './clock.ts'
-import { decodeDelta, encodeDelta } from './delta.ts'
+import { decodeDelta, encodeDelta, voidBecause } from './delta.ts'
 import type { Delta } from './delta.ts'
 import { covers, raise, readOrigin, writeOrigin } from './dot.ts'
 import type { Dot, OriginId, ReadonlyVector, Vector } from './dot.ts'
@@ -162,20 +162,27 @@ export class State {
   }
 
   /** May this delta be applied now: the next of its origin, and after all that its writer had seen? */
-  ready(delta: Delta): boolean {
-    if (delta.seq !== (this.vector.get(delta.origin) ?? 0) + 1) return false
-    return delta.context.every((dot) => covers(this.vector, dot))
+  ready(delta: Delta, isMet: (dot: Dot) => boolean = this.#covers): boolean {
+    return delta.seq === (this.vector.get(delta.origin) ?? 0) + 1 && delta.context.every(isMet)
   }
 
-  /** Applies a delta; false when it was known already. The caller delivers in causal order. */
-  apply(delta: Delta): boolean {
+  readonly #covers = (dot: Dot): boolean => covers(this.vector, dot)
+
+  /**
+   * Applies a delta; false when it was known already. The caller delivers in causal order; `isMet` is what counts as
+   * seen here, if not just what is covered.
+   */
+  apply(delta: Delta, isMet?: (dot: Dot) => boolean): boolean {
     if (covers(this.vector, delta)) return false
-    assert(this.ready(delta), 'deltas are applied in causal order')
+    assert(this.ready(delta, isMet), 'deltas are applied in causal order')
     const { origin, seq, time, agent } = delta
     let context = this.#contexts.get(origin)
     if (context === undefined) this.#contexts.set(origin, (context = new Map()))
-    for (const dot of delta.context) context.set(dot.origin, dot.seq)
     context.set(origin, seq - 1)
+    const isVoid = voidBecause(delta, context) !== undefined
+    raise(context, new Map(delta.context.filter((dot) => dot.origin !== origin).map((dot) => [dot.origin, dot.seq])))
+    this.vector.set(origin, seq)
+    if (isVoid) return true
     for (const { key, type, keep } of delta.clears) {
       const entry = this.#entries.get(key)
       if (entry === undefined) continue
@@ -193,14 +200,17 @@ export class State {
       const sibling = value && { origin, seq, time, agent, value, expires }
       entry.set(name, writeCell(entry.live.get(name) ?? noSiblings, supersedes, sibling))
     }
-    this.vector.set(origin, seq)
     for (const key of new Set([...delta.clears, ...delta.writes].map((part) => part.key))) this.#tidy(key)
     return true
   }
 
-  /** Becomes the join of both states. */
-  merge(other: State): void {
+  /**
+   * Becomes the join of both states. Entries that did not differ when they were compared need not be merged, as long as
+   * nothing that the other's vector covers was applied here since.
+   */
+  merge(other: State, differs: (key: string) => boolean = () => true): void {
     for (const key of new Set([...this.#entries.keys(), ...other.#entries.keys()])) {
+      if (!differs(key)) continue
       const mine = this.#open(key)
       const theirs = other.#entries.get(key)
       for (const name of new Set([...mine.live.keys(), ...(theirs?.live.keys() ?? [])])) {

@@ -99,6 +99,11 @@ export interface CrdtType<T = unknown> {
   readonly operations: Readonly<Record<string, Operation>>
   /** May what is written be given a time to live? Not where a cell that goes would take an account or a fence along. */
   readonly expiring?: true
+  /**
+   * Its deltas leave the node only once its disk has them: whoever acts on them must be able to count on it, because an
+   * account or a fence that a crash took back may have been spent.
+   */
+  readonly leavesFromDisk?: true
   /** The value that the cells show. Total: cells that hold nonsense are skipped, never thrown over. */
   read(cells: Cells): Reading<T>
   /** What deleting the entry means where it is not just clearing its cells: a claim is released, a budget refuses. */

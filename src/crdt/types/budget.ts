@@ -490,6 +490,7 @@ export const budget: CrdtType<BudgetValue> = {
   id: 9,
   name: 'budget',
   merge: 'each origin spends only rights that it holds; the sums of all accounts',
+  leavesFromDisk: true,
   operations: {
     grant: {
       parameters: ['amount'],

@@ -82,6 +82,7 @@ export const claim: CrdtType<ClaimReading> = {
   id: 8,
   name: 'claim',
   merge: 'the highest (fence, origin) holds; a second live holder is shown beside it',
+  leavesFromDisk: true,
   operations: {
     /** Acquiring what one holds already renews it, under the same fence. */
     acquire: {
