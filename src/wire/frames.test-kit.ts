@@ -1,0 +1,181 @@
+/** Arbitrary frames of every kind, in the form that decoding gives: sets of dots in the order of their origins. */
+import fc from 'fast-check'
+import { toHex } from '../base/bytes.ts'
+import type { Dot, OriginId } from '../crdt/dot.ts'
+import type { Frame, Head, HeldSpace, MemberStatement, NodeId, Run, SpaceId } from './frame.ts'
+import { spaceIdOf } from './names.ts'
+
+const bytes = (length: number): fc.Arbitrary<Uint8Array> => fc.uint8Array({ minLength: length, maxLength: length })
+const anyBytes = (maxLength: number): fc.Arbitrary<Uint8Array> => fc.uint8Array({ maxLength })
+const hex = (length: number): fc.Arbitrary<string> => bytes(length).map((some) => toHex(some))
+const node = hex(8) as fc.Arbitrary<NodeId>
+const space = hex(8) as fc.Arbitrary<SpaceId>
+/** A few that come again, so that tables have something to share. */
+const origin = fc.oneof(hex(16), fc.constantFrom('a'.repeat(32), 'b'.repeat(32))) as fc.Arbitrary<OriginId>
+const seq = fc.oneof(
+  fc.integer({ min: 1, max: 300 }),
+  fc.maxSafeNat().map((n) => n + (n === 0 ? 1 : 0)),
+)
+const count = fc.oneof(fc.nat(300), fc.maxSafeNat())
+const text = (maxLength: number): fc.Arbitrary<string> => fc.string({ unit: 'binary', maxLength })
+
+function ascending<T extends { readonly origin: string }>(items: T[]): T[] {
+  return items.sort((a, b) => (a.origin < b.origin ? -1 : 1))
+}
+
+const originOf = ({ origin: name }: { readonly origin: string }): string => name
+const dotsOf = (each: fc.Arbitrary<Dot>): fc.Arbitrary<Dot[]> =>
+  fc.uniqueArray(each, { maxLength: 8, selector: originOf }).map(ascending)
+const dots = dotsOf(fc.record({ origin, seq }))
+
+const run: fc.Arbitrary<Run> = fc.record({
+  origin,
+  seq: fc.oneof(fc.integer({ min: 1, max: 300 }), fc.integer({ min: 1, max: Number.MAX_SAFE_INTEGER - 3 })),
+  bodies: fc.array(anyBytes(40), { minLength: 1, maxLength: 3 }),
+})
+
+const statement: fc.Arbitrary<MemberStatement> = fc
+  .record({
+    node,
+    address: text(40),
+    incarnation: count,
+    state: fc.constantFrom('alive', 'suspect', 'dead', 'left'),
+    zone: text(10),
+    version: count,
+    other: fc.option(node, { nil: undefined }),
+  })
+  .map(({ other, ...said }) => ({ ...said, by: other ?? said.node }))
+const statements = fc.array(statement, { maxLength: 4 })
+
+const held: fc.Arbitrary<HeldSpace> = fc
+  .record({ name: text(20), generation: count })
+  .map(({ name, generation }) => ({ id: spaceIdOf(name, generation), name, generation }))
+
+const head: fc.Arbitrary<Head> = fc.record({ origin, seq, chain: bytes(16), time: count, context: dots })
+const eights = (most: number): fc.Arbitrary<Uint8Array> => fc.nat(most).chain((length) => bytes(8 * length))
+
+const shortEntries = fc
+  .array(fc.record({ origin: hex(4), seq }), { maxLength: 8 })
+  .map((entries) => entries.sort((a, b) => (a.origin === b.origin ? a.seq - b.seq : a.origin < b.origin ? -1 : 1)))
+
+type Kinds = { readonly [Kind in Frame['kind']]: fc.Arbitrary<Extract<Frame, { readonly kind: Kind }>> }
+
+export const framesOfKind: Kinds = {
+  hello: fc.record({
+    kind: fc.constant('hello'),
+    major: fc.constant(1),
+    minor: count,
+    fleet: hex(8),
+    node,
+    incarnation: hex(8),
+    nowMs: fc.maxSafeInteger(),
+    address: text(60),
+  }),
+  refuse: fc.record({ kind: fc.constant('refuse'), code: text(16), reason: text(200) }),
+  spaces: fc.record({ kind: fc.constant('spaces'), spaces: fc.array(held, { maxLength: 5 }) }),
+  ping: fc.record({ kind: fc.constant('ping'), seq: count, updates: statements }),
+  ack: fc.record({ kind: fc.constant('ack'), seq: count, updates: statements }),
+  'ping-request': fc.record({
+    kind: fc.constant('ping-request'),
+    seq: count,
+    target: node,
+    address: text(60),
+    updates: statements,
+  }),
+  nack: fc.record({ kind: fc.constant('nack'), seq: count }),
+  members: fc.record({ kind: fc.constant('members'), members: statements, answer: fc.boolean() }),
+  deltas: fc.record({
+    kind: fc.constant('deltas'),
+    space,
+    runs: fc.array(run, { maxLength: 5 }),
+    cause: fc.constantFrom('push', 'catch-up'),
+    more: fc.boolean(),
+  }),
+  notice: fc.record({ kind: fc.constant('notice'), space, dots }),
+  pull: fc.record({
+    kind: fc.constant('pull'),
+    space,
+    after: dotsOf(fc.record({ origin, seq: fc.oneof(fc.constant(0), seq) })),
+    graft: fc.boolean(),
+  }),
+  prune: fc.record({ kind: fc.constant('prune'), space, writers: fc.array(node, { maxLength: 5 }) }),
+  greeting: fc.record({
+    kind: fc.constant('greeting'),
+    space,
+    context: bytes(8),
+    root: bytes(8),
+    count,
+    durable: fc.boolean(),
+    catchingUp: fc.boolean(),
+  }),
+  vector: fc.oneof(
+    fc.record({
+      kind: fc.constant('vector'),
+      space,
+      entries: dots,
+      form: fc.constant('full'),
+      answer: fc.boolean(),
+    }),
+    fc.record({
+      kind: fc.constant('vector'),
+      space,
+      entries: shortEntries,
+      form: fc.constant('short'),
+      answer: fc.boolean(),
+    }),
+  ),
+  stored: fc.record({ kind: fc.constant('stored'), space, vector: dots }),
+  chains: fc.record({
+    kind: fc.constant('chains'),
+    space,
+    heads: fc
+      .uniqueArray(fc.record({ origin, seq, chain: bytes(16) }), { maxLength: 5, selector: originOf })
+      .map(ascending),
+    answer: fc.boolean(),
+  }),
+  'tree-ask': fc.record({
+    kind: fc.constant('tree-ask'),
+    space,
+    session: count,
+    vector: dots,
+    sums: eights(4),
+    after: text(30),
+  }),
+  'tree-offer': fc.record({
+    kind: fc.constant('tree-offer'),
+    space,
+    session: count,
+    heads: fc.uniqueArray(head, { maxLength: 4, selector: originOf }).map(ascending),
+    buckets: anyBytes(32),
+    count,
+    root: bytes(16),
+  }),
+  'tree-cells': fc.record({
+    kind: fc.constant('tree-cells'),
+    space,
+    session: count,
+    seq: count,
+    cells: anyBytes(60),
+    last: fc.boolean(),
+  }),
+  'tree-ack': fc.record({ kind: fc.constant('tree-ack'), space, session: count, seq: count, stop: fc.boolean() }),
+  sketch: fc.record({
+    kind: fc.constant('sketch'),
+    space,
+    session: count,
+    context: bytes(8),
+    from: count,
+    cells: anyBytes(60),
+  }),
+  'sketch-ask': fc.record({
+    kind: fc.constant('sketch-ask'),
+    space,
+    session: count,
+    more: count,
+    digests: eights(3),
+    cells: anyBytes(40),
+  }),
+  'rights-ask': fc.record({ kind: fc.constant('rights-ask'), space, key: text(30), to: origin, amount: count }),
+}
+
+export const anyFrame: fc.Arbitrary<Frame> = fc.oneof(...(Object.values(framesOfKind) as fc.Arbitrary<Frame>[]))
