@@ -43,8 +43,14 @@ function number(value: number, unit: Unit): string {
       return `${value.toFixed(0)} MB`
     case 'bytes':
       return `${Number.isInteger(value) ? value.toLocaleString('en') : value.toFixed(1)} bytes`
+    case 'hops':
+    case 'copies':
+    case 'frames':
+      return `${Number.isInteger(value) ? value : value.toFixed(2)} ${unit}`
     case 'rows':
+    case 'nodes':
     case 'entries':
+    case 'round trips':
       return `${value.toLocaleString('en')} ${unit}`
   }
 }

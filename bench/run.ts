@@ -4,12 +4,15 @@ import { parseArgs } from 'node:util'
 import { crdt } from './crdt.ts'
 import { machine } from './machine.ts'
 import { memory } from './memory.ts'
+import { svgOf } from './plot.ts'
 import { machineLines, printed, shortOf, writeInto } from './report.ts'
 import type { Measured, Report } from './report.ts'
+import { scale } from './scale.ts'
 import type { Suite } from './scenario.ts'
 import { store } from './store.ts'
+import { sync } from './sync.ts'
 
-const suites: readonly Suite[] = [crdt, store, memory]
+const suites: readonly Suite[] = [crdt, store, memory, sync, scale]
 
 const help = `npm run bench -- [suite …] [options]
 
@@ -20,6 +23,7 @@ Options:
   --quick        smaller, each suite within a minute: to see that it runs, not to quote
   --only TEXT    only scenarios whose name contains the text
   --json FILE    write the figures as JSON
+  --plot FILE    draw the curves of the suites that have some, as SVG
   --docs         put the figures into docs/BENCHMARKS.md
   --check        exit with 1 when a figure misses its goal
   --help         this
@@ -48,6 +52,7 @@ function parse() {
       quick: { type: 'boolean', default: false },
       only: { type: 'string', default: '' },
       json: { type: 'string' },
+      plot: { type: 'string' },
       docs: { type: 'boolean', default: false },
       check: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
@@ -92,6 +97,9 @@ for (const suite of suites) {
   if (values.docs) writeInto(new URL('../docs/BENCHMARKS.md', import.meta.url), report)
 }
 if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(reports, undefined, 2)}\n`)
+if (values.plot !== undefined) {
+  writeFileSync(values.plot, svgOf(reports.flatMap(({ results }) => results.flatMap(({ series = [] }) => series))))
+}
 const short = reports.flatMap(shortOf)
 process.stdout.write(
   short.length === 0

@@ -19,7 +19,21 @@ export interface Goal {
 }
 
 /** How a figure is written; the number in front of it follows from the name. */
-export type Unit = 'x' | '%' | 'ops/s' | 'ms' | 's' | 'MB' | 'bytes' | 'rows' | 'entries'
+export type Unit =
+  | 'x'
+  | '%'
+  | 'ops/s'
+  | 'ms'
+  | 's'
+  | 'MB'
+  | 'bytes'
+  | 'rows'
+  | 'entries'
+  | 'nodes'
+  | 'frames'
+  | 'hops'
+  | 'copies'
+  | 'round trips'
 
 export interface Figure {
   readonly name: string
@@ -29,8 +43,19 @@ export interface Figure {
   readonly goal?: Goal
 }
 
+/** A curve for the plot, with what is asked for beside it. */
+export interface Series {
+  readonly name: string
+  /** What stands along the bottom. */
+  readonly x: string
+  readonly logarithmic: boolean
+  readonly points: readonly (readonly [x: number, y: number])[]
+  readonly goal?: readonly (readonly [x: number, y: number])[]
+}
+
 export interface Outcome {
   readonly figures: readonly Figure[]
+  readonly series?: readonly Series[]
   /** What a reader must know to read the figures right: sizes, what was left out, what was constant. */
   readonly notes?: readonly string[]
 }

@@ -103,8 +103,8 @@ export class Engine {
   }
 
   receive({ dot, body }: Sent): void {
-    const isNew = this.replica.receive(this.space, dot, body, Date.now())
-    assert(isNew, 'a delta that comes in order is applied')
+    const received = this.replica.receive(this.space, dot, body, Date.now())
+    assert(received === 'applied', 'a delta that comes in order is applied')
   }
 
   commit(): void {

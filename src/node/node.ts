@@ -164,7 +164,7 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
       )
       await store.write(batch, 'disk')
     }
-    for (const each of [table.origin, table.agent, table.space, table.writer, table.segment]) {
+    for (const each of [table.origin, table.agent, table.space, table.writer, table.segment, table.adoption]) {
       for await (const page of store.range(tableRange(each))) {
         for (const [key, value] of page) node.replica.load(key, value)
       }
@@ -234,7 +234,7 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
       throw new SkeinError('invalid_argument', 'keepMs and keepBytes are numbers from 0')
     }
     for (let more = true; more;) {
-      more = this.replica.prune(this.now(), merged)
+      more = this.replica.prune(this.now(), merged).more
       await this.flush()
     }
   }
@@ -421,7 +421,7 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
     }
     for (const { place, delta } of found) {
       const own = delta.origin === this.replica.origin
-      yield* this.#changes(watcher, { space, delta, place, own })
+      yield* this.#changes(watcher, { space, delta, place, own, fault: undefined })
     }
   }
 
@@ -440,7 +440,11 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
     }
   }
 
-  *#changes(watcher: Watcher, { space, delta, place, own }: Applied): Iterable<EntryChanged> {
+  *#changes(
+    watcher: Watcher,
+    { space, delta, place, own, fault }: Omit<Applied, 'body' | 'nowMs'>,
+  ): Iterable<EntryChanged> {
+    if (fault !== undefined) return
     const wanted = (key: string): boolean => (watcher.exact ? key === watcher.prefix : key.startsWith(watcher.prefix))
     const keys = new Set<string>()
     for (const { key } of delta.clears) if (wanted(key)) keys.add(key)
@@ -537,7 +541,7 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
     while (underWay !== undefined) {
       const { number, written } = underWay
       if (!(await written)) return
-      this.replica.stored(number)
+      this.replica.stored(number, this.#synced >= number || this.#store.supports.durability !== 'disk')
       this.#stored = number
       const told = this.#waiting.filter((waiters) => waiters.batch <= number)
       this.#waiting = this.#waiting.filter((waiters) => waiters.batch > number)

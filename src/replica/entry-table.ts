@@ -37,6 +37,11 @@ export class EntryTable {
     this.#size--
   }
 
+  clear(): void {
+    this.#buckets = buckets(leastBuckets)
+    this.#size = 0
+  }
+
   *values(): Iterable<StoredEntry> {
     for (const first of this.#buckets) {
       for (let entry = first; entry !== undefined; entry = entry.nextInBucket) yield entry

@@ -64,6 +64,8 @@ export class StoredEntry implements Entry {
   version: number = ++versions
   /** The batch that will carry its last change; it may leave the cache once that is stored. */
   dirtyIn = 0
+  /** The adoption of which it has taken up its part; see adoption.ts. */
+  adoption: object | undefined = undefined
   readonly #home: EntryHome
   /** Bytes of the row as it was last read or written: the siblings in memory keep them alive. */
   #rowBytes = 0

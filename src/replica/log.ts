@@ -6,10 +6,12 @@
  * of its last delta.
  */
 import { assert } from '../base/assert.ts'
+import { hash128, lanes } from '../base/hash.ts'
 import { Reader, Writer } from '../base/msgpack.ts'
 import type { RowReader, RowSink } from '../base/rows.ts'
 import { startChain } from '../crdt/delta.ts'
 import type { Chain } from '../crdt/delta.ts'
+import { bytesOf } from '../crdt/dot.ts'
 import type { Dot, OriginId, Vector } from '../crdt/dot.ts'
 import type { Names } from './names.ts'
 import { KeyWriter, Views, table } from './row-keys.ts'
@@ -29,6 +31,15 @@ export interface LogEntry {
   /** Place in the order in which this node applied the space's deltas. */
   readonly place: number
   readonly body: Uint8Array
+}
+
+/** Where another replica stands with an origin. */
+export interface AdoptedHead {
+  readonly seq: number
+  /** Hybrid time of that delta. */
+  readonly time: number
+  /** All that the origin had seen then. */
+  readonly context: readonly Dot[]
 }
 
 interface Segment {
@@ -60,7 +71,12 @@ export class OriginLog implements Dot {
   /** What the origin had seen of others at its last delta, in full. */
   readonly context: Vector = new Map()
   dirty = false
+  /** The highest sequence that is durable here: what others may count on. */
+  durableSeq = 0
   readonly #home: LogHome
+  #digestSeq = 0
+  #digest1 = 0
+  #digest2 = 0
   /** Deltas that are not on the disk yet, and the place of each. */
   readonly #waiting: Uint8Array[] = []
   readonly #places: number[] = []
@@ -69,6 +85,9 @@ export class OriginLog implements Dot {
   #segments: Segment[] = []
   #closed: Segment[] = []
   #doomed: Segment[] = []
+  /** What the disk had when a head was adopted that it does not have yet. */
+  #storedBefore: number | undefined = undefined
+  #adoptionTaken = false
 
   constructor(home: LogHome, origin: OriginId) {
     this.#home = home
@@ -84,7 +103,11 @@ export class OriginLog implements Dot {
     this.place = place
     this.bytes += body.length
     this.dirty = true
-    for (const dot of context) this.context.set(dot.origin, dot.seq)
+    for (const dot of context) {
+      if (dot.origin !== this.origin && dot.seq > (this.context.get(dot.origin) ?? 0)) {
+        this.context.set(dot.origin, dot.seq)
+      }
+    }
     this.#waiting.push(body)
     this.#places.push(place)
     let segment = this.#segments.at(-1)
@@ -111,12 +134,54 @@ export class OriginLog implements Dot {
   }
 
   get storedSeq(): number {
-    return this.seq - this.#waiting.length
+    return this.#storedBefore ?? this.seq - this.#waiting.length
+  }
+
+  /** Takes over where another replica stands with this origin. What was here of the log would have a gap, so it goes. */
+  adopt({ seq, time, context }: AdoptedHead, chain: Chain, place: number): void {
+    assert(seq > this.seq, 'a head that is adopted is beyond what is here')
+    this.#storedBefore = this.storedSeq
+    this.#adoptionTaken = false
+    this.#doomed.push(...this.#segments)
+    this.#segments = []
+    this.#closed = []
+    this.#waiting.length = 0
+    this.#places.length = 0
+    this.#taken = 0
+    this.bytes = 0
+    this.seq = seq
+    this.floor = seq + 1
+    this.chain.set(chain)
+    this.time = time
+    this.place = place
+    for (const dot of context) {
+      if (dot.origin !== this.origin && dot.seq > (this.context.get(dot.origin) ?? 0)) {
+        this.context.set(dot.origin, dot.seq)
+      }
+    }
+    this.dirty = true
   }
 
   /** The oldest segment's last time, or undefined when the log is empty. */
   get oldest(): { readonly time: number; readonly bytes: number; readonly last: number } | undefined {
     return this.#segments[0]
+  }
+
+  /** Adds the digest of origin, sequence and chain to two lanes. */
+  addDigest(into: Uint32Array): void {
+    if (this.#digestSeq !== this.seq) {
+      row.rewind()
+      row.begin()
+      row.raw(bytesOf(this.origin))
+      row.number(this.seq)
+      for (const lane of this.chain) row.number(lane)
+      hash128(row.bytes, 0, row.at, 0x736b6569, 0x6e2d6865, 0x61640000, 0)
+      this.#digestSeq = this.seq
+      this.#digest1 = (lanes[0] as number) | 0
+      this.#digest2 = (lanes[1] as number) | 0
+    }
+    into[0] = (into[0] as number) + this.#digest1
+    into[1] = (into[1] as number) + this.#digest2
   }
 
   /** Drops the oldest segment from the log. */
@@ -158,6 +223,7 @@ export class OriginLog implements Dot {
     this.#doomed = []
     sink.put(keys.start(table.writer).short(space).ordered(this.number).bytes, this.#encode())
     this.dirty = false
+    this.#adoptionTaken = this.#storedBefore !== undefined
   }
 
   /** The batch that `flush` filled is on disk. */
@@ -165,6 +231,8 @@ export class OriginLog implements Dot {
     this.#waiting.splice(0, this.#taken)
     this.#places.splice(0, this.#taken)
     this.#taken = 0
+    if (this.#adoptionTaken) this.#storedBefore = undefined
+    this.#adoptionTaken = false
   }
 
   #encode(): Uint8Array {
@@ -190,7 +258,7 @@ export class OriginLog implements Dot {
   /** For opening: the writer row, then its closed segments in order. */
   load(bytes: Uint8Array): void {
     const reader = new Reader(bytes)
-    this.seq = reader.uint()
+    this.seq = this.durableSeq = reader.uint()
     for (let i = 0; i < this.chain.length; i++) this.chain[i] = reader.uint()
     this.time = reader.uint()
     this.place = reader.uint()

@@ -8,7 +8,7 @@
  *   stored             that commit is on disk
  */
 import { assert } from '../base/assert.ts'
-import { utf8 } from '../base/bytes.ts'
+import { equalBytes, utf8 } from '../base/bytes.ts'
 import { SkeinError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import type { RowReader, RowSink } from '../base/rows.ts'
@@ -17,13 +17,16 @@ import { ChangeSet, tooLarge } from '../crdt/change.ts'
 import { HybridClock } from '../crdt/clock.ts'
 import { decodeDelta, encodeDelta, follows, linkOf } from '../crdt/delta.ts'
 import type { Delta } from '../crdt/delta.ts'
-import { nodeOf, originId } from '../crdt/dot.ts'
+import { covers, nodeOf, originId } from '../crdt/dot.ts'
 import type { Dot, OriginId } from '../crdt/dot.ts'
+import type { Head, SpaceId } from '../wire/frame.ts'
 import { EntryCache } from './cache.ts'
+import { Cut } from './cut.ts'
 import { Names, decodeOrigin, encodeOrigin } from './names.ts'
 import { maxSpaceNumber, table } from './row-keys.ts'
 import { Space, readSpaceFacts } from './space.ts'
-import type { Retention } from './space.ts'
+import type { PruneLine, Retention, SpaceHome } from './space.ts'
+import type { Room } from './waiting.ts'
 
 export interface ReplicaConfig {
   /** 16 hexadecimal digits that stay the same for the node. */
@@ -35,16 +38,35 @@ export interface ReplicaConfig {
   readonly retention: Retention
   /** Called for every delta after it was applied. */
   applied?(event: Applied): void
+  /** Called when a space changed by other ways than a delta: another replica's cells were merged into it. */
+  merged?(space: Space): void
+  /**
+   * Called when somebody knows more of the present incarnation than is here: another of this memory, or of this disk,
+   * has written on. It needs a new one before it writes again.
+   */
+  copied?(): void
 }
 
 export interface Applied {
   readonly space: Space
   readonly delta: Delta
+  readonly body: Uint8Array
+  readonly nowMs: number
   /** Its place in the local order of the space. */
   readonly place: number
   /** Written here, rather than received. */
   readonly own: boolean
+  /** Why it changed no cell: it speaks of what its writer cannot have seen. Its origin is at fault, not who sent it. */
+  readonly fault: string | undefined
 }
+
+/**
+ * What became of a received delta. `held`: it waits for what it follows, and counts as seen. `full`: there was no room to
+ * wait, so it was not seen. `awaited`: a snapshot that is on its way brings it. `forked`: these are other bytes than the
+ * ones here under the same dot, or they follow others. `copied`: a copy of this replica wrote it under the present
+ * incarnation, which must end first.
+ */
+export type Received = 'applied' | 'known' | 'held' | 'full' | 'awaited' | 'forked' | 'copied'
 
 export interface WriteOptions {
   readonly nowMs: number
@@ -60,22 +82,36 @@ export interface Committed<T> {
   readonly batch: number
 }
 
+export interface Pruning {
+  /** There is more to prune. */
+  readonly more: boolean
+  /** Deltas that went although some roster member lacks them. */
+  readonly aboveCut: number
+}
+
 /** Deltas pruned in one batch, so that a commit stays short. A guess. */
 const pruneAtOnce = 2048
 
 export class Replica {
   readonly clock: HybridClock = new HybridClock()
-  readonly origin: OriginId
+  /** What the roster has. Without one it is what the own disk has. */
+  readonly cut: Cut = new Cut()
+  #origin: OriginId
+  /** Moves when a space comes or goes. */
+  spacesVersion = 0
   readonly #config: ReplicaConfig
   readonly #origins = new Names<OriginId>(table.origin, encodeOrigin)
   readonly #agents = new Names<string>(table.agent, utf8)
   readonly #cache: EntryCache
   readonly #spaces = new Map<string, Space>()
+  readonly #byId = new Map<SpaceId, Space>()
   readonly #byNumber: (Space | undefined)[] = []
   /** Deleted generations whose rows may still be there. */
   readonly #dead: Space[] = []
   readonly #dirty = new Set<Space>()
   #flushing: Space[] = []
+  readonly #undurable = new Set<Space>()
+  readonly #room: Room = { deltas: 0, bytes: 0 }
   #removals: Uint8Array[] = []
   /** The batch that changes are gathered for. */
   #batch = 1
@@ -89,11 +125,25 @@ export class Replica {
   constructor(config: ReplicaConfig) {
     this.#config = config
     this.#cache = new EntryCache(config.cacheBytes)
-    this.origin = originId(config.node + config.incarnation)
+    this.#origin = originId(config.node + config.incarnation)
+  }
+
+  /** Who writes here. */
+  get origin(): OriginId {
+    return this.#origin
   }
 
   /**
-   * For opening: takes one row of the tables meta, origin, agent, space, writer and segment. They must come in that
+   * Writes as another incarnation from now on: somebody knows more of the present one than is here, so this memory is a
+   * copy that runs beside its original, or an older one that came back.
+   */
+  renew(incarnation: string): void {
+    assert(!this.#transacting, 'an incarnation does not end within a transaction')
+    this.#origin = originId(this.#config.node + incarnation)
+  }
+
+  /**
+   * For opening: takes one row of the tables meta, origin, agent, space, writer, segment and adoption. They must come in that
    * order and each in the order of its keys.
    */
   load(key: Uint8Array, value: Uint8Array): void {
@@ -125,6 +175,10 @@ export class Replica {
         const space = this.#byNumber[number.value] as Space
         return space.log(this.#origins.nameOf(origin.value)).loadSegment(readOrdered(key, origin.next).value, value)
       }
+      case table.adoption: {
+        const number = readShort(key, 1)
+        return this.#byNumber[number.value]?.loadAdoption(key, value)
+      }
       default:
         assert(false, 'only rows of known tables are loaded')
     }
@@ -139,17 +193,40 @@ export class Replica {
     return this.#spaces.get(name)
   }
 
+  byId(id: SpaceId): Space | undefined {
+    return this.#byId.get(id)
+  }
+
   /** The space of that name, made when there is none. */
   open(name: string): Space {
+    return this.#spaces.get(name) ?? this.#make(name, 1 + this.#lastDead(name))
+  }
+
+  /**
+   * The space in the generation that a peer has. An older one here was deleted elsewhere and ends; undefined when it is the
+   * peer's that was deleted.
+   */
+  openGeneration(name: string, generation: number): Space | undefined {
     const known = this.#spaces.get(name)
-    if (known !== undefined) return known
+    if (known?.generation === generation) return known
+    if (generation <= Math.max(known?.generation ?? 0, this.#lastDead(name))) return undefined
+    this.deleteSpace(name)
+    return this.#make(name, generation)
+  }
+
+  /** The last generation of a name that was deleted here. */
+  #lastDead(name: string): number {
+    let last = 0
+    for (const dead of this.#dead) if (dead.name === name) last = Math.max(last, dead.generation)
+    return last
+  }
+
+  #make(name: string, generation: number): Space {
     let used = 0
     for (const { places } of this.#spaces.values()) if (places > 0) used++
     if (used >= limits.spaces) {
       throw new SkeinError('too_large', `a node holds at most ${limits.spaces} spaces`, { limit: limits.spaces })
     }
-    let generation = 1
-    for (const dead of this.#dead) if (dead.name === name) generation = Math.max(generation, dead.generation + 1)
     if (this.#byNumber.length > maxSpaceNumber) {
       throw new SkeinError('too_large', `this directory has named ${maxSpaceNumber} spaces, deleted ones included`, {
         limit: maxSpaceNumber,
@@ -165,7 +242,9 @@ export class Replica {
     const space = this.#spaces.get(name)
     if (space === undefined) return undefined
     space.deleted = true
+    this.spacesVersion++
     this.#spaces.delete(name)
+    this.#byId.delete(space.id)
     this.#dead.push(space)
     this.#dirty.add(space)
     return space
@@ -193,7 +272,7 @@ export class Replica {
     const seq = (log?.seq ?? 0) + 1
     const before = this.clock.last
     const time = this.clock.peek(nowMs)
-    const change = new ChangeSet({ origin, seq, time, nowMs, agent, retired: this.#retired })
+    const change = new ChangeSet({ origin, seq, time, nowMs, agent, retired: this.#retiredIn(space) })
     this.#transacting = true
     try {
       const result = make(change)
@@ -207,7 +286,7 @@ export class Replica {
       if (body.length > limits.deltaBytes) throw tooLarge('transaction', body.length, limits.deltaBytes)
       assert(this.clock.last === before, 'the clock stands still in a transaction')
       this.clock.next(nowMs)
-      this.#apply(space, delta, body, true)
+      this.#apply(space, delta, body, true, nowMs)
       return { result, dot: { origin, seq }, batch: this.#batch }
     } catch (error) {
       change.abandon()
@@ -218,30 +297,75 @@ export class Replica {
   }
 
   /**
-   * Applies a delta that came from elsewhere: another node, a backup. False when it is known already or not yet
-   * ready; throws `malformed` for bytes that are no delta, or not the one of that dot.
+   * Takes a delta that came from elsewhere, and applies it and what waited for it as soon as it is ready. Throws
+   * `malformed` for bytes that are no delta.
    */
-  receive(space: Space, dot: Dot, body: Uint8Array, nowMs: number): boolean {
+  receive(space: Space, dot: Dot, body: Uint8Array, nowMs: number): Received {
     this.#whole()
-    const delta = decodeDelta(dot.origin, dot.seq, body)
-    if (!space.ready(delta)) return false
-    if (!follows(delta, space.chainOf(dot.origin))) {
-      throw new SkeinError(
-        'malformed',
-        `these bytes are not delta ${dot.seq} of their origin: they do not follow the one before`,
-      )
+    if (covers(space.vector, dot)) {
+      const entry = space.logs.get(dot.origin)?.entry(dot.seq)
+      return entry === undefined || equalBytes(entry.body, body) ? 'known' : 'forked'
     }
+    if (dot.origin === this.#origin) {
+      this.#config.copied?.()
+      return 'copied'
+    }
+    if (space.waiting.has(dot)) return 'known'
+    if (space.target !== undefined && covers(space.target, dot)) return 'awaited'
+    const delta = decodeDelta(dot.origin, dot.seq, body)
+    if (!space.ready(delta)) return space.waiting.hold(delta, body.slice(), nowMs, space.vector) ? 'held' : 'full'
+    if (!follows(delta, space.chainOf(dot.origin))) return 'forked'
     this.#cache.trim()
-    this.clock.witness(delta.time, nowMs)
-    this.#apply(space, delta, body, false)
-    return true
+    this.#take(space, [{ delta, body }], nowMs)
+    return 'applied'
   }
 
-  #apply(space: Space, delta: Delta, body: Uint8Array, own: boolean): void {
+  /** Is all of the space in the store as it is in memory? */
+  isStored(space: Space): boolean {
+    return !this.#dirty.has(space) && !(this.#underWay && this.#flushing.includes(space))
+  }
+
+  /**
+   * Changes a space by other ways than a delta: `work` merges entries and raises the vector, and all of it goes to the disk
+   * in one batch. What it reads, it must have read before it changes anything.
+   */
+  merge(space: Space, sizeBytes: number, nowMs: number, heads: readonly Head[], work: () => void): void {
+    this.#whole()
+    for (const { time } of heads) this.clock.witness(time, nowMs)
+    try {
+      work()
+    } catch (error) {
+      this.#broken = error instanceof Error ? error : new Error(String(error))
+      throw error
+    }
+    this.#dirty.add(space)
+    this.#gatheredBytes += 2 * sizeBytes
+    this.#config.merged?.(space)
+    this.vectorMoved(space, nowMs)
+  }
+
+  /** Applies what waited for the vector to move as it did now, by other ways than a delta. */
+  vectorMoved(space: Space, nowMs: number): void {
+    this.#take(space, space.waiting.releaseAll(space.vector), nowMs)
+  }
+
+  #take(space: Space, ready: { readonly delta: Delta; readonly body: Uint8Array }[], nowMs: number): void {
+    for (let next = ready.pop(); next !== undefined; next = ready.pop()) {
+      const { delta, body } = next
+      // One that waited and turns out to follow other bytes than are here is dropped; greetings show the fork.
+      if (!follows(delta, space.chainOf(delta.origin))) continue
+      this.clock.witness(delta.time, nowMs)
+      this.#apply(space, delta, body, false, nowMs)
+      ready.push(...space.waiting.release(delta.origin, space.vector))
+    }
+  }
+
+  #apply(space: Space, delta: Delta, body: Uint8Array, own: boolean, nowMs: number): void {
     // Everything that reads, and so may find damage, comes first: then nothing has happened.
     space.prepare(delta)
+    let fault: string | undefined
     try {
-      space.apply(delta, body, own, this.#batch)
+      fault = space.apply(delta, body, own, this.#batch)
     } catch (error) {
       // Rows that cannot be read stopped it half way: what is in memory now must never reach the disk.
       this.#broken = error instanceof Error ? error : new Error(String(error))
@@ -249,7 +373,12 @@ export class Replica {
     }
     this.#dirty.add(space)
     this.#gatheredBytes += 2 * body.length + 200
-    this.#config.applied?.({ space, delta, place: space.places, own })
+    this.#config.applied?.({ space, delta, body, nowMs, place: space.places, own, fault })
+  }
+
+  /** Why memory holds half of a change, if it does. Nothing is written any more, and nothing here is to be believed. */
+  get broken(): Error | undefined {
+    return this.#broken
   }
 
   #whole(): void {
@@ -306,11 +435,19 @@ export class Replica {
     return this.#batch++
   }
 
-  stored(batch: number): void {
+  /** `durable`: with it, everything stored so far is as durable as this node gets. */
+  stored(batch: number, durable: boolean = true): void {
     assert(batch === this.#batch - 1, 'batches are stored in order')
     this.#cache.storedBatch = batch
-    for (const space of this.#flushing) space.stored()
+    for (const space of this.#flushing) {
+      space.stored()
+      this.#undurable.add(space)
+    }
     this.#flushing = []
+    if (durable) {
+      for (const space of this.#undurable) space.durable()
+      this.#undurable.clear()
+    }
     this.#underWay = false
     this.#takenBytes = 0
   }
@@ -321,15 +458,25 @@ export class Replica {
     return false
   }
 
-  /** Prunes logs below the cut. Returns whether there is more to prune. */
-  prune(nowMs: number, retention: Retention = this.#config.retention): boolean {
+  /** Prunes logs. */
+  prune(nowMs: number, retention: Retention = this.#config.retention): Pruning {
+    let aboveCut = 0
     let more = false
     for (const space of this.#spaces.values()) {
-      const dropped = space.prune((origin) => space.storedSeq(origin), nowMs, retention, pruneAtOnce)
-      if (dropped > 0) this.#dirty.add(space)
-      more ||= dropped >= pruneAtOnce
+      const pruned = space.prune(this.#line, nowMs, retention, pruneAtOnce)
+      if (pruned.deltas > 0) this.#dirty.add(space)
+      aboveCut += pruned.aboveCut
+      more ||= pruned.deltas >= pruneAtOnce
     }
-    return more
+    return { more, aboveCut }
+  }
+
+  readonly #line: PruneLine = {
+    stable: (space, log) => this.cut.of(space.id, log.origin, log.storedSeq),
+    elsewhere: (space, log) => {
+      const isOwn = nodeOf(log.origin) === this.#config.node
+      return isOwn && this.cut.roster.length > 0 ? this.cut.elsewhere(space.id, log.origin) : log.storedSeq
+    },
   }
 
   /** Deletes what expired: exactly those dots, as ordinary deletions by the agents that wrote them. */
@@ -351,16 +498,35 @@ export class Replica {
     return last
   }
 
-  readonly #retired = (origin: OriginId): boolean => origin !== this.origin && nodeOf(origin) === this.#config.node
+  /** An earlier incarnation of this node is retired once every roster member has all of it on disk. */
+  #retiredIn(space: Space): (origin: OriginId) => boolean {
+    return (origin) => {
+      if (origin === this.origin || nodeOf(origin) !== this.#config.node) return false
+      const log = space.logs.get(origin)
+      return log === undefined || this.cut.of(space.id, origin, log.storedSeq) >= log.seq
+    }
+  }
 
-  get #home(): { rows: RowReader; origins: Names<OriginId>; agents: Names<string>; cache: EntryCache } {
-    return { rows: this.#config.rows, origins: this.#origins, agents: this.#agents, cache: this.#cache }
+  get #home(): SpaceHome {
+    return {
+      rows: this.#config.rows,
+      origins: this.#origins,
+      agents: this.#agents,
+      cache: this.#cache,
+      room: this.#room,
+      batch: () => this.#batch,
+      touch: (space) => this.#dirty.add(space),
+    }
   }
 
   #adopt(space: Space): void {
     this.#byNumber[space.number] = space
+    this.spacesVersion++
     if (space.deleted) this.#dead.push(space)
-    else this.#spaces.set(space.name, space)
+    else {
+      this.#spaces.set(space.name, space)
+      this.#byId.set(space.id, space)
+    }
   }
 }
 

@@ -14,6 +14,9 @@
  * | segment | space, origin number, first sequence | what pruning must know of 256 deltas |
  * | leaf | space, leaf number | count and sum |
  * | expiry | space, time, key length, key, cell, origin number, sequence | nothing |
+ * | adoption | space, part | a snapshot of another replica that is being taken over; see adoption.ts |
+ * | staged | space, 0, chunk number | its cells, in pieces |
+ * | staged | space, 1, key | nothing: that entry has taken up its part |
  */
 import { utf8 } from '../base/bytes.ts'
 import type { RowRange } from '../base/rows.ts'
@@ -30,6 +33,8 @@ export const table = {
   segment: 0x09,
   leaf: 0x0a,
   expiry: 0x0b,
+  adoption: 0x0c,
+  staged: 0x0d,
 } as const
 
 /** The tables whose rows go with their space. */
@@ -41,6 +46,8 @@ export const tablesOfSpace: readonly number[] = [
   table.segment,
   table.leaf,
   table.expiry,
+  table.adoption,
+  table.staged,
 ]
 
 const encoder = new TextEncoder()

@@ -69,7 +69,7 @@ export function openReplica(
     retention: { keepMs: 1e12, keepBytes: 1e12 },
     ...more,
   })
-  for (const each of [table.origin, table.agent, table.space, table.writer, table.segment]) {
+  for (const each of [table.origin, table.agent, table.space, table.writer, table.segment, table.adoption]) {
     for (const [key, value] of rows.list(tableRange(each))) replica.load(key, value)
   }
   return replica

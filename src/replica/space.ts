@@ -7,23 +7,31 @@ import { compareUtf8, fromBinaryString } from '../base/bytes.ts'
 import { Reader, Writer } from '../base/msgpack.ts'
 import type { RowReader, RowSink } from '../base/rows.ts'
 import { appended, cellKey, none } from '../crdt/change.ts'
-import { compareSiblings, hasDot } from '../crdt/cell.ts'
+import { compareSiblings, hasDot, noSiblings } from '../crdt/cell.ts'
+import type { Sibling } from '../crdt/cell.ts'
 import { ticksPerMs } from '../crdt/clock.ts'
-import { advanceChain, startChain } from '../crdt/delta.ts'
+import { advanceChain, startChain, voidBecause } from '../crdt/delta.ts'
 import type { CellWrite, Chain, Delta } from '../crdt/delta.ts'
 import { bytesOf, covers } from '../crdt/dot.ts'
-import type { Dot, OriginId, Vector } from '../crdt/dot.ts'
+import type { Dot, OriginId, ReadonlyVector, Vector } from '../crdt/dot.ts'
+import { Adoption, Staging, adoptionPart } from './adoption.ts'
+import type { AdoptionHome, CellsOfEntry, Imprint, MergeRule, Moment, Seal } from './adoption.ts'
 import type { EntryCache } from './cache.ts'
 import { StoredEntry } from './entry.ts'
 import type { EntryHome } from './entry.ts'
 import { EntryTable } from './entry-table.ts'
+import { spaceIdOf } from '../wire/names.ts'
+import type { Head, SpaceId } from '../wire/frame.ts'
 import { KeyFilter } from './key-filter.ts'
 import { OriginLog } from './log.ts'
-import type { LogHome } from './log.ts'
+import type { LogEntry, LogHome } from './log.ts'
 import type { Names } from './names.ts'
 import { KeyWriter, table } from './row-keys.ts'
 import { StoredSibling } from './sibling.ts'
-import { Tree, keyHash, writeSum } from './tree.ts'
+import { Tree, keyHash, leafCount, writeSum } from './tree.ts'
+import type { Sum } from './tree.ts'
+import { WaitingRoom } from './waiting.ts'
+import type { Room } from './waiting.ts'
 
 export interface SpaceFacts {
   readonly number: number
@@ -36,6 +44,11 @@ export interface SpaceHome {
   readonly origins: Names<OriginId>
   readonly agents: Names<string>
   readonly cache: EntryCache
+  readonly room: Room
+  /** The batch that gathers what is written now. */
+  readonly batch: () => number
+  /** Something of the space waits to be written. */
+  readonly touch: (space: Space) => void
 }
 
 /** How long the log keeps deltas that every roster member has. */
@@ -43,12 +56,33 @@ export interface Retention {
   readonly keepMs: number
   /** Above this many bytes the oldest go whatever their age. */
   readonly keepBytes: number
+  /** Above this many bytes the oldest go even if a roster member lacks them: he will need the tree. Four times `keepBytes`. */
+  readonly mostBytes?: number
+}
+
+/** How far a log may be pruned. */
+export interface PruneLine {
+  /** The highest sequence that every roster member has durably. */
+  stable(space: Space, log: OriginLog): number
+  /** The highest one that is here and on some other disk, or was written elsewhere. */
+  elsewhere(space: Space, log: OriginLog): number
+}
+
+export interface Pruned {
+  readonly deltas: number
+  /** Of these, how many some roster member lacks. */
+  readonly aboveCut: number
+}
+
+export interface Correction {
+  readonly leaf: number
+  readonly by: Sum
 }
 
 const keys = new KeyWriter()
 const row = new Writer()
 
-export class Space implements SpaceFacts, EntryHome, LogHome {
+export class Space implements SpaceFacts, EntryHome, LogHome, AdoptionHome {
   readonly number: number
   readonly name: string
   readonly generation: number
@@ -59,6 +93,9 @@ export class Space implements SpaceFacts, EntryHome, LogHome {
   readonly vector: Vector = new Map()
   readonly logs: Map<OriginId, OriginLog> = new Map()
   readonly tree: Tree
+  /** How links name it. */
+  readonly id: SpaceId
+  readonly waiting: WaitingRoom
   /** Deltas applied here, in local order. */
   places = 0
   /** Bytes of deltas in the log, over all origins. */
@@ -70,8 +107,25 @@ export class Space implements SpaceFacts, EntryHome, LogHome {
   soonest: number = Infinity
   /** Wall time of the next expiry, Infinity for none. */
   nextExpiry: number = Infinity
+  /** The vector of a snapshot that is being fetched: deltas that it covers come with it. */
+  target: ReadonlyVector | undefined = undefined
+  /** Own deltas from this sequence on do not leave yet: the disk does not have them. */
+  keptFrom: number = Infinity
+  /** The origin that writes here. */
+  writer: OriginId | undefined = undefined
+  /** A snapshot that was taken over and is not in all entries yet. */
+  adoption: Adoption | undefined = undefined
+  /** Chunks of one that is on its way; those left by earlier ones. */
+  staging: Staging | undefined = undefined
+  /** Vectors of snapshots on their way to others: what is beyond them they will ask for next. */
+  readonly pins: Set<ReadonlyVector> = new Set()
+  /** Wanted by whoever reads the rows next. */
+  imprint: Imprint | undefined = undefined
   /** Origins that moved since the own last delta: the context of the next. */
   readonly news: Set<OriginId> = new Set()
+  readonly #home: SpaceHome
+  #leftStaging: Staging[] = []
+  #finished: Adoption | undefined
   readonly #entries = new EntryTable()
   /** The one that was asked for last, and mostly is asked for again. */
   #latest: StoredEntry | undefined = undefined
@@ -79,9 +133,12 @@ export class Space implements SpaceFacts, EntryHome, LogHome {
   readonly #held = new KeyFilter()
   #dirtyEntries: StoredEntry[] = []
   readonly #flushing: OriginLog[] = []
+  /** Logs that were stored since the disk was last known to have everything. */
+  readonly #undurable = new Set<OriginLog>()
   #expiries: { key: string; sibling: StoredSibling; gone: boolean }[] = []
 
   constructor(home: SpaceHome, facts: SpaceFacts) {
+    this.#home = home
     this.rows = home.rows
     this.origins = home.origins
     this.agents = home.agents
@@ -90,12 +147,14 @@ export class Space implements SpaceFacts, EntryHome, LogHome {
     this.name = facts.name
     this.generation = facts.generation
     this.tree = new Tree(facts.number, home.rows)
+    this.id = spaceIdOf(facts.name, facts.generation)
+    this.waiting = new WaitingRoom(home.room)
   }
 
   /** The entry, read from its row when it is not at hand. */
   entry(key: string): StoredEntry {
     const latest = this.#latest
-    if (latest?.key === key) {
+    if (latest?.key === key && (this.adoption === undefined || latest.adoption === this.adoption)) {
       latest.used = true
       return latest
     }
@@ -108,6 +167,7 @@ export class Space implements SpaceFacts, EntryHome, LogHome {
       this.cache.add(entry)
     } else entry.used = true
     this.#latest = entry
+    if (this.adoption !== undefined && entry.adoption !== this.adoption) this.adoption.take(entry)
     return entry
   }
 
@@ -118,7 +178,7 @@ export class Space implements SpaceFacts, EntryHome, LogHome {
   entryFromRow(key: string, bytes: Uint8Array, rows: RowReader = this.rows): StoredEntry {
     const hash = keyHash(key)
     const cached = this.#entries.get(key, hash)
-    if (cached !== undefined) return cached
+    if (cached !== undefined || this.adoption !== undefined) return this.entry(key)
     const { number, origins, agents } = this
     const entry = new StoredEntry({ number, rows, origins, agents, forget: () => {}, weigh: () => {} }, key, hash)
     entry.decode(bytes)
@@ -160,14 +220,33 @@ export class Space implements SpaceFacts, EntryHome, LogHome {
     return context
   }
 
-  /** The highest sequence of an origin that the disk has. */
-  storedSeq(origin: OriginId): number {
-    return this.logs.get(origin)?.storedSeq ?? 0
-  }
-
   /** The hash over all that is here of an origin. */
   chainOf(origin: OriginId): Chain {
     return this.logs.get(origin)?.chain ?? startChain(this.name, this.generation, origin)
+  }
+
+  /** A sum over the vector and the chains behind it, in 8 bytes: equal where exactly the same deltas were applied. */
+  contextDigest(): Uint8Array {
+    const sum = new Uint32Array(2)
+    for (const log of this.logs.values()) if (log.seq > 0) log.addDigest(sum)
+    const bytes = new Uint8Array(8)
+    const view = new DataView(bytes.buffer)
+    view.setUint32(0, sum[0] as number)
+    view.setUint32(4, sum[1] as number)
+    return bytes
+  }
+
+  /** What is durable here: all that others are told this node has. */
+  durableVector(): Vector {
+    const vector: Vector = new Map()
+    for (const { origin, durableSeq } of this.logs.values()) if (durableSeq > 0) vector.set(origin, durableSeq)
+    return vector
+  }
+
+  /** A delta of the log, if it may leave this node. */
+  leaving(origin: OriginId, seq: number): LogEntry | undefined {
+    if (seq >= this.keptFrom && origin === this.writer) return undefined
+    return this.logs.get(origin)?.entry(seq)
   }
 
   /** May this delta be applied now? */
@@ -193,12 +272,16 @@ export class Space implements SpaceFacts, EntryHome, LogHome {
 
   /**
    * The one door. Applies a delta whole: cells, tree, chain, vector, log. `batch` is the number of the batch that will
-   * carry it to the disk. The caller has made sure that it is ready.
+   * carry it to the disk. The caller has made sure that it is ready. Returns why the delta is void, if it is.
    */
-  apply(delta: Delta, body: Uint8Array, own: boolean, batch: number): void {
-    const { origin, seq, time, clears, writes } = delta
+  apply(delta: Delta, body: Uint8Array, own: boolean, batch: number): string | undefined {
+    const { origin, seq, time } = delta
     const log = this.log(origin)
     assert(seq === log.seq + 1, 'deltas of an origin are applied in order, once')
+    const fault = voidBecause(delta, log.context)
+    assert(fault === undefined || !own, 'what is written here speaks of what was seen here')
+    const clears = fault === undefined ? delta.clears : none
+    const writes = fault === undefined ? delta.writes : none
     advanceChain(log.chain, body)
     for (const { key, type, keep } of clears) {
       const entry = this.entry(key)
@@ -223,10 +306,13 @@ export class Space implements SpaceFacts, EntryHome, LogHome {
       this.#touched(entry, wasEmpty, batch)
     }
     this.vector.set(origin, seq)
-    if (!own) this.news.add(origin)
-    else if (this.news.size > 0) this.news.clear()
+    if (own) {
+      if (this.news.size > 0) this.news.clear()
+      this.writer = origin
+    } else this.news.add(origin)
     log.append(body, ++this.places, time, delta.context)
     this.logBytes += body.length
+    return fault
   }
 
   #clears(log: OriginLog, delta: Delta, own: boolean, sibling: Dot): boolean {
@@ -246,14 +332,19 @@ export class Space implements SpaceFacts, EntryHome, LogHome {
       else after = appended(after, other)
     }
     if (value !== undefined) {
-      const sibling = StoredSibling.written(name, origin, seq, time, agent, expires, value)
-      sibling.digest(entry.key)
-      this.tree.add(entry.leaf)
-      if (expires !== 0) this.#expire(entry.key, sibling, false)
+      const sibling = this.#comes(entry, name, { origin, seq, time, agent, expires, value })
       after = appended(after, sibling)
       if (after.length > 1) after.sort(compareSiblings)
     }
     entry.set(name, after)
+  }
+
+  #comes(entry: StoredEntry, name: string, { origin, seq, time, agent, expires, value }: Sibling): StoredSibling {
+    const sibling = StoredSibling.written(name, origin, seq, time, agent, expires, value)
+    sibling.digest(entry.key)
+    this.tree.add(entry.leaf)
+    if (expires !== 0) this.#expire(entry.key, sibling, false)
+    return sibling
   }
 
   #goes(entry: StoredEntry, sibling: StoredSibling): void {
@@ -279,6 +370,138 @@ export class Space implements SpaceFacts, EntryHome, LogHome {
     this.nextExpiry = Math.min(this.nextExpiry, sibling.expires)
   }
 
+  /** It holds less than its vector will say, or its root is that of no vector: it claims no equality. */
+  get catchingUp(): boolean {
+    return this.target !== undefined || this.adoption !== undefined
+  }
+
+  touch(): void {
+    this.#home.touch(this)
+  }
+
+  /** What it takes for another to take over this space as it is now. */
+  moment(): Moment {
+    const heads: Head[] = []
+    for (const { origin, seq, chain, time, context } of this.logs.values()) {
+      if (seq === 0) continue
+      const seen = Array.from(context, ([other, last]) => ({ origin: other, seq: last }))
+      heads.push({ origin, seq, chain: chainBytes(chain), time, context: seen })
+    }
+    const { vector } = this
+    return { heads, vector: new Map(vector), context: this.contextDigest(), root: this.tree.root.slice() }
+  }
+
+  /** Merges an entry with another replica's copy of it. All that it reads, it reads first. Has anything changed? */
+  mergeEntry(entry: StoredEntry, theirs: CellsOfEntry, merge: MergeRule): boolean {
+    const names = new Set(entry.siblings().map(({ name }) => name))
+    for (const name of theirs.keys()) names.add(name)
+    this.tree.touch(entry.leaf)
+    const wasEmpty = entry.empty
+    let hasChanged = false
+    for (const name of names) {
+      const before = entry.at(name)
+      const merged = merge(before, theirs.get(name) ?? noSiblings, entry.key, name)
+      if (merged.length === before.length && merged.every((sibling, at) => sibling === before[at])) continue
+      hasChanged = true
+      for (const sibling of before) if (!merged.includes(sibling)) this.#goes(entry, sibling)
+      entry.set(
+        name,
+        merged.map((sibling) => (sibling instanceof StoredSibling ? sibling : this.#comes(entry, name, sibling))),
+      )
+    }
+    if (hasChanged) this.#touched(entry, wasEmpty, this.#home.batch())
+    return hasChanged
+  }
+
+  /**
+   * Where the tree says something else than the rows do, as a scan summed them up. Cells in memory are let go: the rows are what
+   * is to be mended. Only while all of the space is in the store.
+   */
+  corrections(leafOfRows: (leaf: number) => Sum): Correction[] {
+    const found: Correction[] = []
+    for (let leaf = 0; leaf < leafCount; leaf++) {
+      const before = this.tree.leaf(leaf)
+      const by = leafOfRows(leaf).map((lane, at) => lane - (before[at] as number))
+      if (by.some((lane) => lane !== 0)) found.push({ leaf, by })
+    }
+    this.#entries.clear()
+    this.#latest = undefined
+    // What it counted was wrong, so it does not say any more which rows there are.
+    this.tree.whole = false
+    return found
+  }
+
+  /** Makes the tree say what the rows say, less what changed in both since. */
+  correct(corrections: readonly Correction[], entries: number): void {
+    for (const { leaf, by } of corrections) this.tree.shift(leaf, by)
+    this.entryCount += entries
+  }
+
+  /** Raises the vector, the chains and the contexts to the heads of another replica: their cells are here, or will be. */
+  raise(heads: readonly Head[]): void {
+    for (const head of heads) {
+      const log = this.log(head.origin)
+      if (head.seq <= log.seq) continue
+      this.logBytes -= log.bytes
+      log.adopt(head, chainOf(head.chain), this.places)
+      this.vector.set(head.origin, head.seq)
+      this.news.add(head.origin)
+    }
+  }
+
+  /** From here on the staged snapshot is part of the space. */
+  seal(seal: Seal, heads: readonly Head[]): void {
+    assert(this.adoption === undefined, 'one snapshot is folded in at a time')
+    assert(this.staging?.storedCount === seal.lastKeys.length, 'what is sealed is in the store')
+    this.staging = undefined
+    this.raise(heads)
+    this.adoption = new Adoption(this, seal, true)
+    this.touch()
+  }
+
+  /** Everything of it is in the entries. */
+  finishAdoption(): void {
+    this.#finished = this.adoption
+    this.adoption = undefined
+    this.touch()
+  }
+
+  /** The chunks that were staged lead nowhere any more. */
+  abandonStaging(): void {
+    if (this.staging === undefined) return
+    this.staging.abandon()
+    this.#leftStaging.push(this.staging)
+    this.staging = undefined
+    this.touch()
+  }
+
+  #flushAdoption(sink: RowSink): void {
+    // What leads nowhere goes first: the next to stage uses the same rows.
+    this.#leftStaging = this.#leftStaging.filter((staging) => !staging.flush(sink))
+    this.staging?.flush(sink)
+    this.#finished?.finish(sink)
+    this.#finished = undefined
+    this.adoption?.flush(sink)
+    if (this.imprint !== undefined) {
+      this.imprint.moment = this.moment()
+      this.imprint.isStored = false
+    }
+  }
+
+  /** For opening: the rows of an adoption, in order. */
+  loadAdoption(key: Uint8Array, bytes: Uint8Array): void {
+    switch (adoptionPart(key)) {
+      case 'record':
+        this.adoption = Adoption.load(this, bytes)
+        return
+      case 'progress':
+        return this.adoption?.resume(bytes)
+      case 'staging':
+        this.staging = Staging.load(this.number, bytes)
+        return this.abandonStaging()
+    }
+  }
+
   /** Writes the rows of everything that changed. `agents` and `origins` are flushed by the replica, after this. */
   flush(sink: RowSink): void {
     for (const entry of this.#dirtyEntries) {
@@ -286,6 +509,7 @@ export class Space implements SpaceFacts, EntryHome, LogHome {
       this.cache.weigh(entry)
     }
     this.#dirtyEntries = []
+    this.#flushAdoption(sink)
     this.tree.flush(sink)
     for (const log of this.logs.values()) {
       if (!log.dirty) continue
@@ -301,34 +525,62 @@ export class Space implements SpaceFacts, EntryHome, LogHome {
     sink.put(keys.start(table.space).short(this.number).bytes, this.#encode())
   }
 
-  /** The batch is on disk: what it carried may leave memory. */
+  /** The batch is in the store: what it carried may leave memory. */
   stored(): void {
-    for (const log of this.#flushing) log.stored()
+    for (const log of this.#flushing) {
+      log.stored()
+      this.#undurable.add(log)
+    }
     this.#flushing.length = 0
+    this.staging?.stored()
+    if (this.imprint?.moment !== undefined) this.imprint.isStored = true
+  }
+
+  /** Everything stored so far is as durable as this node gets. */
+  durable(): void {
+    for (const log of this.#undurable) log.durableSeq = log.storedSeq
+    this.#undurable.clear()
   }
 
   /**
-   * Drops log segments: those below the cut and older than `keepMs`, and the oldest of all while more than `keepBytes`
-   * are kept. Returns how many deltas went.
+   * Drops log segments: those below the cut that are older than `keepMs`, or the oldest while more than `keepBytes` are
+   * kept; and above `mostBytes` the oldest whatever the cut, unless no other disk has them (`elsewhere`).
    */
-  prune(cut: (origin: OriginId) => number, nowMs: number, retention: Retention, most: number): number {
+  prune(cut: PruneLine, nowMs: number, retention: Retention, mostDeltas: number): Pruned {
     const before = (nowMs - retention.keepMs) * ticksPerMs
-    let dropped = 0
-    while (dropped < most) {
+    const mostBytes = retention.mostBytes ?? 4 * retention.keepBytes
+    let deltas = 0
+    let aboveCut = 0
+    while (deltas < mostDeltas) {
       let oldest: OriginLog | undefined
+      let time = Infinity
+      let isForced = false
       for (const log of this.logs.values()) {
-        const time = log.oldest?.time
-        if (time !== undefined && (oldest === undefined || time < (oldest.oldest?.time ?? 0))) oldest = log
+        const segment = log.oldest
+        if (segment === undefined || segment.time >= time) continue
+        if (this.#isPinned(log, segment.last)) continue
+        const isStable = segment.last <= cut.stable(this, log)
+        const isDue = isStable && (segment.time <= before || this.logBytes > retention.keepBytes)
+        const isOver = !isStable && this.logBytes > mostBytes && segment.last <= cut.elsewhere(this, log)
+        if (!isDue && !isOver) continue
+        oldest = log
+        time = segment.time
+        isForced = isOver
       }
       const segment = oldest?.oldest
       if (oldest === undefined || segment === undefined) break
-      const stable = segment.last <= cut(oldest.origin)
-      if (!stable || (segment.time > before && this.logBytes <= retention.keepBytes)) break
-      dropped += segment.last - oldest.floor + 1
+      const dropped = segment.last - oldest.floor + 1
+      deltas += dropped
+      if (isForced) aboveCut += dropped
       this.logBytes -= segment.bytes
       oldest.dropOldest()
     }
-    return dropped
+    return { deltas, aboveCut }
+  }
+
+  #isPinned({ origin }: OriginLog, last: number): boolean {
+    for (const vector of this.pins) if (last > (vector.get(origin) ?? 0)) return true
+    return false
   }
 
   #expiryKey(key: string, sibling: StoredSibling): Uint8Array {
@@ -369,6 +621,18 @@ export class Space implements SpaceFacts, EntryHome, LogHome {
     this.tree.load(reader)
     reader.finish()
   }
+}
+
+function chainBytes(chain: Chain): Uint8Array {
+  const bytes = new Uint8Array(16)
+  const view = new DataView(bytes.buffer)
+  for (let i = 0; i < 4; i++) view.setUint32(4 * i, chain[i] as number)
+  return bytes
+}
+
+function chainOf(bytes: Uint8Array): Chain {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, 16)
+  return Uint32Array.from([0, 4, 8, 12], (at) => view.getUint32(at))
 }
 
 /** The name and generation in a space row. */

@@ -113,6 +113,15 @@ export class Tree {
     this.#read(leaf)
   }
 
+  /** Adds to a leaf and to the root what rows were found to hold more than it said. */
+  shift(leaf: number, by: Sum): void {
+    const at = this.#place(leaf)
+    for (let i = 0; i < width; i++) {
+      this.#sums[at + i] = (this.#sums[at + i] as number) + (by[i] as number)
+      this.root[i] = (this.root[i] as number) + (by[i] as number)
+    }
+  }
+
   /** The sum of a leaf, as a copy. */
   leaf(leaf: number): Sum {
     const at = this.#read(leaf) * width

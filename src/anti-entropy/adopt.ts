@@ -1,0 +1,456 @@
+/**
+ * Step 3, the side that takes: asks a peer for the cells of the buckets that differ and takes over its snapshot, with
+ * the vector W that it belongs to. While it is under way deltas that W covers are not applied, others are, and the space
+ * claims no equality.
+ *
+ *   sum     the own tree is summed up from the rows, unless nothing is here
+ *   ask     the sums go out; the offer says W and which buckets differ
+ *   take    chunks are checked as they come and staged: in memory, or as rows once they are many
+ *   keys    of what stands here in those buckets: what W covers and does not hold is gone here too
+ *   merge   in one batch; or the staged rows are sealed and folded in step by step (see Adoption)
+ *
+ * Nothing is believed: order, buckets, dots and, where nothing but W is here, the root that all of it must come to.
+ */
+import { compareUtf8, equalBytes } from '../base/bytes.ts'
+import { SkeinError } from '../base/errors.ts'
+import { lanes } from '../base/hash.ts'
+import { limits } from '../base/limits.ts'
+import { cellKey } from '../crdt/change.ts'
+import { compareSiblings, hasDot } from '../crdt/cell.ts'
+import type { Sibling } from '../crdt/cell.ts'
+import { decodeDelta } from '../crdt/delta.ts'
+import type { ClearEntry } from '../crdt/delta.ts'
+import { covers } from '../crdt/dot.ts'
+import type { OriginId, ReadonlyVector, Vector } from '../crdt/dot.ts'
+import { decodeSnapshot } from '../crdt/state.ts'
+import { Buckets, Staging, gather, joining, noCells, replacing } from '../replica/adoption.ts'
+import type { Moment } from '../replica/adoption.ts'
+import type { Correction, Space } from '../replica/space.ts'
+import { digest, leafOf } from '../replica/tree.ts'
+import type { Sum } from '../replica/tree.ts'
+import type { Head, NodeId, TreeAsk, TreeCells, TreeOffer } from '../wire/frame.ts'
+import { exchanged, rootBytes, sameSum, sumOf } from './digests.ts'
+import type { Moments } from './moments.ts'
+import { Tally } from './output.ts'
+import type { SessionReport, Shared } from './output.ts'
+import { Sums, bucketsFor, eachSibling } from './scan.ts'
+import type { Scans } from './scan.ts'
+
+/** Dots in the contexts of an offer, over its frames: two thousand origins that have seen each other. */
+const mostDots = 16 * limits.frameDots
+
+type State = 'sum' | 'ask' | 'take' | 'store' | 'keys' | 'done'
+
+export class Adopt {
+  readonly space: Space
+  readonly peer: NodeId
+  readonly session: number
+  movedMs: number
+  /** The link is gone; the peer may still have the snapshot. */
+  paused: boolean = false
+  outcome: SessionReport['outcome'] | 'sealed' | undefined
+  readonly #shared: Shared
+  readonly #scans: Scans
+  readonly #tally: Tally
+  #state: State = 'sum'
+  #scan = 0
+  #own: { readonly vector: ReadonlyVector; readonly root: Sum; readonly sums: Sums; readonly width: number } | undefined
+  /** The own cells do not add up to what they should: those of the peer replace them. */
+  #replaces = false
+  /** How often the rows are read to find them as memory is. A guess. */
+  #attempts = 5
+  #corrections: readonly Correction[] = []
+  /** Entries that the rows hold more than were counted. */
+  #entries = 0
+  readonly #heads: Head[] = []
+  /** In their contexts. */
+  #contextDots = 0
+  /** What the snapshot comes to. */
+  #root: Sum | undefined
+  #vector: Vector = new Map()
+  #buckets = new Buckets(new Uint8Array(0))
+  #received = 0
+  #last: { readonly key: string; readonly name: string; readonly sibling: Sibling } | undefined
+  readonly #sum: Sum = new Uint32Array(5)
+  #chunks: Uint8Array[] = []
+  #chunkBytes = 0
+  /** The last key of each chunk. */
+  readonly #lastKeys: string[] = []
+  /** Chunks go to the disk: they are too many for one batch. */
+  #staging: Staging | undefined
+  #acknowledged = 0
+  readonly #keys: string[] = []
+
+  constructor(shared: Shared, scans: Scans, space: Space, peer: NodeId, nowMs: number) {
+    this.#shared = shared
+    this.#scans = scans
+    this.space = space
+    this.peer = peer
+    this.session = shared.random.uint32()
+    this.movedMs = nowMs
+    this.#tally = new Tally(nowMs)
+  }
+
+  start(moments: Moments): void {
+    if (this.space.tree.root[4] === 0) return this.#ask(new Uint8Array(0))
+    // Which buckets are alike is only true of the cells as they were summed up: until W is known, nothing of others comes.
+    this.space.target = everything
+    moments.next(this.space, (moment) => {
+      if (this.outcome !== undefined) return
+      const sums = new Sums()
+      let entries = 0
+      this.#scan = this.#scans.start(this.space, {
+        entry: (entry) => {
+          entries++
+          eachSibling(entry, () => sums.add(entry.leaf))
+        },
+        page: (done, nowMs) => {
+          this.movedMs = nowMs
+          if (done) this.#summed(moment, sums, entries, moments)
+          else this.#scans.more(this.#scan)
+        },
+        failed: (why) => this.#damaged(why),
+      })
+      this.#scans.more(this.#scan)
+    })
+  }
+
+  #summed(moment: Moment, sums: Sums, entries: number, moments: Moments): void {
+    const { space } = this
+    if (!sameSum(sums.root, moment.root)) {
+      // The tree can be set right only against rows that are as memory is.
+      if (!this.#shared.replica.isStored(space) || !sameSum(space.tree.root, moment.root)) {
+        if (--this.#attempts === 0) return this.end('late', this.movedMs)
+        return this.start(moments)
+      }
+      if (!this.#replaces) this.#integrity('the cells on the disk do not add up to the root')
+      this.#replaces = true
+      this.#corrections = space.corrections((leaf) => sums.leaf(leaf))
+      this.#entries = entries - space.entryCount
+    }
+    const width = bucketsFor(sums.root[4] as number)
+    this.#own = { vector: moment.vector, root: sums.root.slice(), sums, width }
+    this.#ask(sums.folded(width))
+  }
+
+  #damaged(why: string): void {
+    this.#integrity(why)
+    this.end('refused', this.movedMs)
+  }
+
+  #ask(sums: Uint8Array): void {
+    this.#state = 'ask'
+    this.#tally.roundTrips++
+    this.#send({ kind: 'tree-ask', space: this.space.id, session: this.session, vector: this.#dots(), sums, after: '' })
+  }
+
+  #dots(): TreeAsk['vector'] {
+    return Array.from(this.space.vector, ([origin, seq]) => ({ origin, seq }))
+  }
+
+  #send(frame: TreeAsk): void {
+    this.#shared.outputs.push({ kind: 'send', to: this.peer, frame })
+  }
+
+  /** The same peer is there again. */
+  resume(nowMs: number): void {
+    this.paused = false
+    this.movedMs = nowMs
+    // Was the question heard? Nobody knows; it is cheap to begin again.
+    if (this.#state === 'ask') return this.end('lost', nowMs)
+    if (this.#state !== 'take') return
+    const after = this.#last?.key ?? ' '
+    const { id } = this.space
+    this.#send({ kind: 'tree-ask', space: id, session: this.session, vector: [], sums: new Uint8Array(0), after })
+  }
+
+  /** What the peer offers. Throws `malformed`. */
+  offered(offer: TreeOffer, nowMs: number): void {
+    // Many heads come in several frames, all of them before the first cell.
+    const isFirst = this.#state === 'ask'
+    if (!isFirst && (this.#state !== 'take' || this.#received > 0)) return
+    const { space } = this
+    this.movedMs = nowMs
+    const width = this.#own?.width ?? 0
+    if (offer.buckets.length !== width / 8 && offer.buckets.length > 0) wrong('buckets that were not asked for')
+    for (const head of offer.heads) {
+      const { origin, seq, chain } = head
+      const log = space.logs.get(origin)
+      const isOwn = origin === this.#shared.replica.origin
+      const mine = log?.seq ?? 0
+      // Whoever knows more of this origin than it does itself has met a copy of it; and one head has one chain.
+      if (
+        (isOwn && seq > mine) ||
+        (seq === mine && log !== undefined && !equalBytes(chain, rootBytes(log.chain, 16)))
+      ) {
+        const event = { kind: 'fork', space, peer: this.peer, origin, seq } as const
+        this.#shared.outputs.push({ kind: 'event', event })
+        return this.end('refused', nowMs)
+      }
+      if (this.#vector.has(origin)) wrong('one origin has two heads')
+      this.#vector.set(origin, seq)
+      // Byte fields are views of a packet that will be gone.
+      this.#heads.push({ ...head, chain: chain.slice() })
+      this.#contextDots += head.context.length
+    }
+    if (this.#contextDots > mostDots) wrong('more context than is held')
+    if (this.#heads.length > limits.frameOrigins) wrong('more origins than a vector may have')
+    if (!isFirst) return
+    this.#root = sumOf(offer.root, offer.count)
+    this.#buckets = new Buckets(offer.buckets.slice())
+    this.#state = 'take'
+    space.target = this.#vector
+  }
+
+  /** Cells of the snapshot. Throws `malformed`. */
+  cells({ seq, cells, last }: TreeCells, nowMs: number): void {
+    if (this.#state !== 'take' || seq <= this.#received) return
+    if (seq !== this.#received + 1) wrong('a chunk out of order')
+    this.#received = seq
+    this.movedMs = nowMs
+    if (cells.length > 0) this.#take(cells.slice())
+    if (last) this.#close(nowMs)
+    else this.#acknowledge()
+  }
+
+  #take(cells: Uint8Array): void {
+    let { key: lastKey = '' } = this.#last ?? {}
+    decodeSnapshot(cells, new Map(), (key, type, path, sibling) => {
+      const name = cellKey(type, path)
+      if (!isAfter(this.#last, key, name, sibling)) wrong('cells out of order')
+      this.#last = { key, name, sibling }
+      const leaf = key === lastKey ? -1 : leafOf(key)
+      if (leaf >= 0 && !this.#buckets.has(leaf)) wrong('cells of a bucket that was not asked for')
+      lastKey = key
+      if (!covers(this.#vector, sibling)) wrong('a dot beyond the vector')
+      digest(key, type, path, sibling)
+      for (let i = 0; i < 4; i++) this.#sum[i] = (this.#sum[i] as number) + (lanes[i] as number)
+      this.#sum[4] = (this.#sum[4] as number) + 1
+    })
+    if ((this.#sum[4] as number) > (this.#root?.[4] ?? 0)) wrong('more cells than the snapshot has')
+    this.#tally.bytesIn += cells.length
+    this.#chunkBytes += cells.length
+    this.#lastKeys.push(lastKey)
+    if (this.#staging !== undefined) this.#stage(cells)
+    else {
+      this.#chunks.push(cells)
+      if (this.#chunkBytes > this.#shared.bounds.stagedBytes) this.#spill()
+    }
+  }
+
+  /** From here on chunks stand in rows. */
+  #spill(): void {
+    this.#staging = new Staging(this.space.number)
+    this.space.staging = this.#staging
+    for (const cells of this.#chunks) this.#stage(cells)
+    this.#chunks = []
+  }
+
+  #stage(cells: Uint8Array): void {
+    this.#staging?.add(cells)
+    this.space.touch()
+  }
+
+  /** Credit for more: for what memory holds at once, for rows when the store has them. */
+  #acknowledge(): void {
+    const seq = this.#staging === undefined ? this.#received : Math.min(this.#received, this.#staging.storedCount)
+    if (seq <= this.#acknowledged || this.paused) return
+    this.#acknowledged = seq
+    this.#sendAck(seq, false)
+  }
+
+  #sendAck(seq: number, stop: boolean): void {
+    const frame = { kind: 'tree-ack', space: this.space.id, session: this.session, seq, stop } as const
+    this.#shared.outputs.push({ kind: 'send', to: this.peer, frame })
+  }
+
+  stored(nowMs: number): void {
+    if (this.#staging === undefined) return
+    if (this.#state === 'take') this.#acknowledge()
+    else if (this.#state === 'store' && this.#staging.storedCount === this.#lastKeys.length) this.#seal(nowMs)
+  }
+
+  /** All of it is here. */
+  #close(nowMs: number): void {
+    const own = this.#own
+    // Where W covers all that was here, the result is the snapshot: its root is known.
+    if (own === undefined || isCovered(own.vector, this.#vector)) {
+      const nothing = new Uint32Array(5)
+      const root = exchanged(own?.root ?? nothing, own?.sums.inside(this.#buckets) ?? nothing, this.#sum)
+      if (this.#root === undefined || !sameSum(root, this.#root))
+        wrong('cells that do not come to the root that was offered')
+    }
+    this.#sendAck(this.#received, false)
+    this.#state = this.#staging === undefined ? 'keys' : 'store'
+    if (this.#staging !== undefined) return this.stored(nowMs)
+    if (own === undefined && this.space.tree.root[4] === 0) return this.#merge(nowMs)
+    // What is written after this scan began and was not there before is beyond W, and stays.
+    for (const key of this.space.unstored('')) if (this.#buckets.has(leafOf(key))) this.#keys.push(key)
+    this.#scan = this.#scans.start(this.space, {
+      entry: ({ key, leaf }) => {
+        if (this.#buckets.has(leaf)) this.#keys.push(key)
+      },
+      page: (done, nowMs) => {
+        this.movedMs = nowMs
+        if (this.#keys.length > this.#shared.bounds.stagedKeys) {
+          this.#scans.end(this.#scan)
+          this.#state = 'store'
+          this.#spill()
+        } else if (done) this.#merge(this.movedMs)
+        else this.#scans.more(this.#scan)
+      },
+      failed: (why) => this.#damaged(why),
+    })
+    this.#scans.more(this.#scan)
+  }
+
+  #merge(nowMs: number): void {
+    const { space } = this
+    const staged = new Map<string, Map<string, Sibling[]>>()
+    for (const cells of this.#chunks) gather(cells, staged)
+    const keys = new Set(this.#keys)
+    for (const key of staged.keys()) keys.add(key)
+    try {
+      for (const key of keys) {
+        const entry = space.entry(key)
+        entry.siblings()
+        space.tree.touch(entry.leaf)
+      }
+    } catch (error) {
+      if (!(error instanceof SkeinError)) throw error
+      return this.#damaged(error.message)
+    }
+    const mine = new Map(space.vector)
+    const isGone = this.#replaces ? goneSince(space, this.#vector, this.#shared.replica.origin) : undefined
+    if (this.#replaces && isGone === undefined) return this.end('refused', nowMs)
+    const rule = isGone === undefined ? joining(mine, this.#vector) : replacing(this.#vector, isGone)
+    space.target = undefined
+    this.#shared.replica.merge(space, this.#chunkBytes, nowMs, this.#heads, () => {
+      space.correct(this.#corrections, this.#entries)
+      for (const key of keys) space.mergeEntry(space.entry(key), staged.get(key) ?? noCells, rule)
+      space.raise(this.#heads)
+    })
+    this.end('done', nowMs)
+  }
+
+  #seal(nowMs: number): void {
+    const { space } = this
+    const mine = new Map(space.vector)
+    const isAll = isCovered(mine, this.#vector)
+    const replaces = this.#replaces
+    // What was superseded since would have to be known for as long as the fold takes.
+    if (replaces && !isAll) return this.end('refused', nowMs)
+    space.target = undefined
+    this.#shared.replica.merge(space, 0, nowMs, this.#heads, () => {
+      space.correct(this.#corrections, this.#entries)
+      const owed =
+        isAll && this.#root !== undefined ? exchanged(this.#root, space.tree.root, new Uint32Array(5)) : undefined
+      const seal = { mine, theirs: this.#vector, buckets: this.#buckets, lastKeys: this.#lastKeys, owed, replaces }
+      space.seal(seal, this.#heads)
+    })
+    this.#staging = undefined
+    this.#state = 'done'
+    this.outcome = 'sealed'
+  }
+
+  #integrity(what: string): void {
+    const { space } = this
+    this.#shared.outputs.push({ kind: 'event', event: { kind: 'integrity', space, peer: undefined, what, keys: [] } })
+  }
+
+  /** Is it known which snapshot it will be? */
+  get hasTarget(): boolean {
+    return this.#root !== undefined
+  }
+
+  /** Waits for the peer. */
+  get isWaiting(): boolean {
+    return this.#state === 'ask' || this.#state === 'take'
+  }
+
+  /** Is over, unless it was already. */
+  end(outcome: SessionReport['outcome'], nowMs: number): void {
+    if (this.outcome !== undefined && this.outcome !== 'sealed') return
+    if (this.outcome === undefined) {
+      this.space.target = undefined
+      this.#scans.end(this.#scan)
+      if (this.#staging !== undefined) this.space.abandonStaging()
+      if (outcome !== 'done' && outcome !== 'lost' && outcome !== 'stopped') this.#sendAck(0, true)
+    }
+    this.outcome = outcome
+    this.#state = 'done'
+    this.#chunks = []
+    this.#tally.cellsIn = this.#sum[4] as number
+    this.#tally.differing = this.#buckets.count
+    this.#shared.outputs.push(this.#tally.report(this.space, this.peer, 'adopting', outcome, nowMs))
+  }
+}
+
+/** Covers whatever there is. */
+class Everything extends Map<OriginId, number> {
+  override get(): number {
+    return Infinity
+  }
+}
+
+const everything: ReadonlyVector = new Everything()
+
+function wrong(what: string): never {
+  throw new SkeinError('malformed', what)
+}
+
+/**
+ * Which siblings deltas beyond a vector have superseded, as the log has it; undefined where it cannot tell: another's
+ * clear covers what its writer had seen, which is not known here.
+ */
+function goneSince(
+  space: Space,
+  vector: ReadonlyVector,
+  own: OriginId,
+): ((key: string, name: string, sibling: Sibling) => boolean) | undefined {
+  const named = new Set<string>()
+  const cleared = new Map<string, ClearEntry[]>()
+  const seen = new Map(space.vector)
+  for (const log of space.logs.values()) {
+    for (let seq = (vector.get(log.origin) ?? 0) + 1; seq <= log.seq; seq++) {
+      const entry = log.entry(seq)
+      if (entry === undefined) continue
+      const { writes, clears } = decodeDelta(log.origin, seq, entry.body)
+      for (const { key, type, path, supersedes } of writes) {
+        for (const dot of supersedes) named.add(`${cellKey(type, path)}\0${dot.origin}\0${dot.seq}\0${key}`)
+      }
+      if (clears.length > 0 && log.origin !== own) return undefined
+      for (const clear of clears) {
+        const others = cleared.get(clear.key)
+        if (others === undefined) cleared.set(clear.key, [clear])
+        else others.push(clear)
+      }
+    }
+  }
+  return (key, name, sibling) => {
+    if (!covers(seen, sibling)) return false
+    if (named.has(`${name}\0${sibling.origin}\0${sibling.seq}\0${key}`)) return true
+    const type = name.charCodeAt(0)
+    return (
+      cleared.get(key)?.some((clear) => (clear.type === 0 || clear.type === type) && !hasDot(clear.keep, sibling)) ===
+      true
+    )
+  }
+}
+
+function isCovered(vector: ReadonlyVector, by: ReadonlyVector): boolean {
+  for (const [origin, seq] of vector) if (seq > (by.get(origin) ?? 0)) return false
+  return true
+}
+
+function isAfter(
+  last: { readonly key: string; readonly name: string; readonly sibling: Sibling } | undefined,
+  key: string,
+  name: string,
+  sibling: Sibling,
+): boolean {
+  if (last === undefined) return true
+  if (key !== last.key) return compareUtf8(key, last.key) > 0
+  if (name !== last.name) return name > last.name
+  return compareSiblings(sibling, last.sibling) > 0
+}

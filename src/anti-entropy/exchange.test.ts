@@ -1,0 +1,144 @@
+import { describe, expect, test } from 'vitest'
+import { toHex } from '../base/bytes.ts'
+import { counter } from '../crdt/types/counter.ts'
+import { register } from '../crdt/types/register.ts'
+import { faults, snapshotOf } from '../replica/rows.test-kit.ts'
+import type { Deltas } from '../wire/frame.ts'
+import { Fleet } from './fleet.test-kit.ts'
+import type { Member } from './fleet.test-kit.ts'
+
+function expectEqual(...members: Member[]): void {
+  const snapshots = members.map((member) => {
+    member.commit()
+    expect(faults(member.rows, member.space)).toEqual([])
+    return toHex(snapshotOf(member.rows, member.space))
+  })
+  expect(new Set(snapshots).size).toBe(1)
+}
+
+function pair(bounds = {}): [Fleet, Member, Member] {
+  const fleet = new Fleet({ members: 2, bounds })
+  fleet.linkAll()
+  const [a, b] = fleet.members as readonly [Member, Member]
+  return [fleet, a, b]
+}
+
+describe('greeting', () => {
+  test('[AE1] equal replicas are proven equal by one greeting, without an answer', () => {
+    const [fleet, a, b] = pair()
+    a.write('k', register, 'set', { value: 1 })
+    fleet.greet(a, b)
+    fleet.settle()
+    expectEqual(a, b)
+    fleet.sent.length = 0
+    const before = a.equal
+    fleet.greet(b, a)
+    fleet.settle()
+    expect(fleet.sent.map(({ frame }) => frame.kind)).toEqual(['greeting'])
+    expect(a.equal).toBe(before + 1)
+  })
+})
+
+describe('exchange', () => {
+  test('[AE2] missed deltas come from the log in one round trip, both ways', () => {
+    const [fleet, a, b] = pair()
+    for (let i = 0; i < 20; i++) {
+      a.write(`a${i}`, register, 'set', { value: i })
+      b.write(`b${i}`, register, 'set', { value: i })
+      a.write('n', counter, 'incr', { by: 1 })
+      b.write('n', counter, 'incr', { by: 1 })
+    }
+    fleet.greet(a, b)
+    fleet.settle()
+    expectEqual(a, b)
+    expect(a.read('n', counter)).toBe(40)
+    const kinds = fleet.sent.map(({ from, frame }) => `${from === a.node ? 'a' : 'b'} ${frame.kind}`)
+    expect(kinds.slice(0, 5)).toEqual(['a greeting', 'b vector', 'a vector', 'a deltas', 'b deltas'])
+    expect([a.reports[0]?.deltasIn, a.reports[0]?.deltasOut]).toEqual([40, 40])
+    expect(a.equal + b.equal).toBeGreaterThan(0)
+  })
+
+  test('[AE3] chunks are cut anywhere, no more than the window is on its way, and a lost link costs only that', () => {
+    const [fleet, a, b] = pair({ chunkBytes: 500, windowBytes: 1500 })
+    for (let i = 0; i < 200; i++) a.write(`k${i % 17}`, register, 'set', { value: 'x'.repeat(100) + String(i) })
+    let flying = 0
+    let most = 0
+    fleet.filter = ({ frame }) => {
+      const size = (each: (typeof fleet.letters)[0]) =>
+        each.frame.kind === 'deltas'
+          ? (each.frame as Deltas).runs.flatMap(({ bodies }) => bodies).reduce((sum, body) => sum + body.length, 0)
+          : 0
+      flying = fleet.letters.reduce(
+        (sum, letter) => sum + size(letter),
+        frame.kind === 'deltas' ? size({ from: a.node, to: b.node, frame }) : 0,
+      )
+      most = Math.max(most, flying)
+      return true
+    }
+    fleet.greet(a, b)
+    for (let i = 0; i < 30; i++) fleet.step()
+    const reached = b.space.vector.get(a.replica.origin) ?? 0
+    expect(reached).toBeGreaterThan(10)
+    expect(reached).toBeLessThan(200)
+    fleet.unlink(a, b)
+    fleet.settle()
+    fleet.link(a, b)
+    fleet.nowMs += 1000
+    fleet.sent.length = 0
+    fleet.greet(a, b)
+    fleet.settle()
+    expectEqual(a, b)
+    const again = (fleet.frames('deltas') as Deltas[])
+      .flatMap(({ runs }) => runs)
+      .reduce((sum, { bodies }) => sum + bodies.length, 0)
+    expect(again).toBe(200 - reached)
+    expect(most).toBeLessThanOrEqual(2000)
+    expect(most).toBeGreaterThan(1000)
+  })
+
+  test('[AE2] writes in the midst of it are kept, and rounds bring three nodes together', () => {
+    const fleet = new Fleet({ members: 3, bounds: { chunkBytes: 300, windowBytes: 600 }, seed: 5 })
+    fleet.linkAll()
+    const { members } = fleet
+    for (let i = 0; i < 100; i++) (members[i % 3] as Member).write(`k${i % 11}`, counter, 'incr', { by: 1 })
+    for (let round = 0; round < 200; round++) {
+      for (let i = 0; i < 5; i++) fleet.step()
+      const member = fleet.random.pick(members)
+      member.write(`k${round % 11}`, counter, 'incr', { by: 1 })
+      if (round % 5 === 0) fleet.greet(member, fleet.random.pick(members.filter((each) => each !== member)))
+      fleet.nowMs += 10
+    }
+    fleet.pass(20_000)
+    expectEqual(...members)
+    expect(
+      members.map((member) =>
+        Array.from({ length: 11 }, (_, i) => member.read(`k${i}`, counter) as number).reduce((x, y) => x + y),
+      ),
+    ).toEqual([300, 300, 300])
+  })
+})
+
+describe('what others have on their disks', () => {
+  test('[AE13] is known from greetings between equals, and is told where they are never equal', () => {
+    const fleet = new Fleet({ members: 2, bounds: { storedMs: 2000 } })
+    fleet.linkAll()
+    const [a, b] = fleet.members as readonly [Member, Member]
+    a.replica.cut.roster = [b.node]
+    a.write('k', register, 'set', { value: 1 })
+    const { origin } = a.replica
+    const stable = (): number => a.replica.cut.of(a.space.id, origin, a.space.logs.get(origin)?.storedSeq ?? 0)
+    expect(stable()).toBe(0)
+    fleet.pass(4000)
+    expect(stable()).toBe(1)
+    expect(fleet.frames('stored')).toEqual([])
+    // Whoever is greeted has just written: no greeting finds two equals.
+    fleet.filter = ({ frame, to }) => {
+      if (frame.kind === 'greeting') fleet.member(to).write('k', register, 'set', { value: fleet.sent.length })
+      return true
+    }
+    fleet.pass(10_000)
+    expect(fleet.frames('stored').length).toBeGreaterThan(2)
+    expect(stable()).toBeGreaterThan(2)
+    expect(stable()).toBeLessThanOrEqual(b.space.logs.get(origin)?.seq ?? 0)
+  })
+})

@@ -1,0 +1,286 @@
+/**
+ * Step 2 with one peer about one space: vectors, and the deltas that either side lacks, whole, in an order in which they
+ * may be applied. Every chunk moves the receiver's vector as far as it reaches, so a lost link costs what was on its
+ * way and nothing else.
+ *
+ *   asker                                    other
+ *   vector {answer: true}            →
+ *                                    ←       deltas, as many as the window takes
+ *                                    ←       vector {answer: false}, when it lacks something too
+ *   vector {answer: false}           →       after every chunk with `more`: credit for the next
+ *   deltas                           →
+ *
+ * A catch-up without a delta and with `more` says: what you lack is no longer in my log. That is step 3.
+ */
+import { equalBytes } from '../base/bytes.ts'
+import { covers } from '../crdt/dot.ts'
+import type { Dot, OriginId, ReadonlyVector, Vector } from '../crdt/dot.ts'
+import { missing } from '../replica/catch-up.ts'
+import type { Space } from '../replica/space.ts'
+import { shortNameOf } from '../wire/names.ts'
+import type { ChainHead, Chains, Deltas, NodeId, SpaceId, VectorEntry, VectorFrame } from '../wire/frame.ts'
+import { Tally } from './output.ts'
+import type { Shared } from './output.ts'
+
+/** How much the peers must say to each other to move on. */
+type Form = 'short' | 'full' | 'chains'
+
+interface Flight extends Dot {
+  readonly sizeBytes: number
+}
+
+export type Arrival = 'moved' | 'done' | 'below' | 'nothing'
+
+export class Exchange {
+  readonly space: Space
+  readonly id: SpaceId
+  readonly peer: NodeId
+  /** Our vector is out: what the peer has is on its way. */
+  asked: boolean = false
+  movedMs: number = -Infinity
+  startedMs: number = -Infinity
+  readonly #shared: Shared
+  #tally = new Tally(0)
+  #form: Form = 'short'
+  /** Both contexts at the start of the last exchange. */
+  #before: { readonly mine: Uint8Array; readonly theirs: Uint8Array } | undefined
+  /** The peer's word, raised by what is on its way to it. */
+  #theirs: Vector | undefined
+  #flights: Flight[] = []
+  #flying = 0
+  #servedMs = -Infinity
+
+  constructor(shared: Shared, space: Space, id: SpaceId, peer: NodeId) {
+    this.#shared = shared
+    this.space = space
+    this.id = id
+    this.peer = peer
+  }
+
+  /** The peer's greeting told of another context: ask for what it has. */
+  start(theirContext: Uint8Array, nowMs: number): void {
+    const mine = this.space.contextDigest()
+    const before = this.#before
+    const same = before !== undefined && equalBytes(before.mine, mine) && equalBytes(before.theirs, theirContext)
+    // What moved nothing is followed by the next fuller form, and when even chains explained nothing, by the first again.
+    if (same && this.#form === 'chains') {
+      this.#shared.outputs.push({ kind: 'event', event: { kind: 'stuck', space: this.space, peer: this.peer } })
+    }
+    this.#form = !same || this.#form === 'chains' ? 'short' : this.#form === 'short' ? 'full' : 'chains'
+    this.#before = { mine, theirs: theirContext }
+    this.#tally = new Tally(nowMs)
+    this.startedMs = nowMs
+    this.movedMs = nowMs
+    this.asked = true
+    if (this.#form === 'chains') this.#sendChains(true)
+    else this.#sendVector(true)
+  }
+
+  /** Whatever was under way is forgotten: the next greeting starts again. */
+  end(outcome: 'lost' | 'late' | 'refused', nowMs: number): void {
+    if (this.busy && !this.#tally.idle) this.#report(outcome, nowMs)
+    this.#close()
+  }
+
+  get busy(): boolean {
+    return this.asked || this.#theirs !== undefined
+  }
+
+  #close(): void {
+    this.asked = false
+    this.#theirs = undefined
+    this.#flights = []
+    this.#flying = 0
+  }
+
+  /** A vector came: send what it lacks, and ours when we lack something. */
+  vector(frame: VectorFrame, nowMs: number): void {
+    // Each of these may cost a window of deltas: who asks all the time is not served all the time.
+    if (frame.answer && this.#flights.length > 0 && nowMs - this.#servedMs < this.#shared.bounds.pauseMs) return
+    const { theirs, ahead } = this.#resolve(frame)
+    if (frame.answer && !this.busy) {
+      this.#tally = new Tally(nowMs)
+      this.startedMs = nowMs
+    }
+    this.movedMs = nowMs
+    if (frame.answer) {
+      this.#servedMs = nowMs
+      this.#flights = []
+      this.#flying = 0
+    }
+    while (this.#flights.length > 0 && covers(theirs, this.#flights[0] as Flight)) {
+      this.#flying -= (this.#flights.shift() as Flight).sizeBytes
+    }
+    for (const { origin, seq } of this.#flights) if (seq > (theirs.get(origin) ?? 0)) theirs.set(origin, seq)
+    this.#theirs = theirs
+    const behind = this.#lacks(theirs)
+    // An answer that finds both sides alike lets the asker see that nothing will come.
+    if (frame.answer && !this.asked && (ahead || !behind)) {
+      this.asked = ahead
+      this.#sendVector(false, frame.form)
+    } else if (!ahead) this.asked = false
+    this.#pump(nowMs)
+  }
+
+  /** Have we anything beyond this vector? */
+  #lacks(theirs: ReadonlyVector): boolean {
+    for (const [origin, seq] of this.space.vector) if (seq > (theirs.get(origin) ?? 0)) return true
+    return false
+  }
+
+  #pump(nowMs: number): void {
+    const { windowBytes, chunkBytes } = this.#shared.bounds
+    while (this.#theirs !== undefined && this.#flying < windowBytes) {
+      const { runs, sizeBytes, more, below } = missing(this.space, this.#theirs, chunkBytes)
+      if (below) {
+        this.#deltas([], true)
+        this.#theirs = undefined
+        return
+      }
+      if (runs.length === 0) {
+        if (this.#flights.length === 0 || this.#tally.deltasOut > 0) this.#sent(nowMs)
+        return
+      }
+      for (const { origin, seq, bodies } of runs) {
+        this.#theirs.set(origin, seq + bodies.length - 1)
+        this.#tally.deltasOut += bodies.length
+      }
+      const last = runs.at(-1) as (typeof runs)[0]
+      this.#flights.push({ origin: last.origin, seq: last.seq + last.bodies.length - 1, sizeBytes })
+      this.#flying += sizeBytes
+      this.#tally.bytesOut += sizeBytes
+      this.#deltas(runs, more)
+      if (!more) return this.#sent(nowMs)
+    }
+  }
+
+  /** Everything that the peer lacked is on its way. */
+  #sent(nowMs: number): void {
+    this.#theirs = undefined
+    if (!this.asked) this.#done(nowMs)
+  }
+
+  #done(nowMs: number): void {
+    if (!this.#tally.idle) this.#report('done', nowMs)
+    // What is on its way stays noted: acknowledgements of it are still to come.
+    this.asked = false
+    this.#theirs = undefined
+  }
+
+  #report(outcome: 'done' | 'lost' | 'late' | 'refused', nowMs: number): void {
+    this.#shared.outputs.push(this.#tally.report(this.space, this.peer, 'deltas', outcome, nowMs))
+    this.#tally = new Tally(nowMs)
+  }
+
+  /** Applies what came. Throws SkeinError `malformed` for bytes that are not what they say. */
+  deltas(frame: Deltas, nowMs: number): Arrival {
+    const { replica } = this.#shared
+    const wasAsked = this.asked
+    let applied = 0
+    for (const { origin, seq, bodies } of frame.runs) {
+      for (const [at, body] of bodies.entries()) {
+        const dot = { origin, seq: seq + at }
+        const outcome = replica.receive(this.space, dot, body, nowMs)
+        this.#tally.bytesIn += body.length
+        this.#tally.deltasIn++
+        if (outcome === 'applied') applied++
+        if (outcome === 'forked') {
+          this.#shared.outputs.push({
+            kind: 'event',
+            event: { kind: 'fork', space: this.space, peer: this.peer, ...dot },
+          })
+        }
+      }
+    }
+    this.movedMs = nowMs
+    if (!wasAsked) return applied > 0 ? 'moved' : 'nothing'
+    this.#tally.roundTrips++
+    if (frame.more) {
+      if (frame.runs.length === 0) {
+        this.asked = false
+        this.#before = undefined
+        return 'below'
+      }
+      // Without movement another round would bring the same again.
+      if (applied > 0) {
+        this.#sendVector(false, 'short')
+        return 'moved'
+      }
+    }
+    this.asked = false
+    if (this.#theirs === undefined) this.#done(nowMs)
+    return applied > 0 ? 'done' : 'nothing'
+  }
+
+  /** Vectors are equal and contexts are not: where do the histories part? */
+  chains(frame: Chains, nowMs: number): void {
+    const { outputs } = this.#shared
+    const { space, peer } = this
+    this.movedMs = nowMs
+    for (const { origin, seq, chain } of frame.heads) {
+      const log = space.logs.get(origin)
+      if (log === undefined || log.seq !== seq || equalBytes(chain, chainBytes(log.chain))) continue
+      outputs.push({ kind: 'event', event: { kind: 'fork', space, peer, origin, seq } })
+    }
+    if (frame.answer) this.#sendChains(false)
+    else this.asked = false
+  }
+
+  #resolve(frame: VectorFrame): { theirs: Vector; ahead: boolean } {
+    const { vector } = this.space
+    const theirs: Vector = new Map()
+    let ahead = false
+    if (frame.form === 'full') {
+      for (const { origin, seq } of frame.entries) {
+        theirs.set(origin as OriginId, seq)
+        ahead ||= seq > (vector.get(origin as OriginId) ?? 0)
+      }
+      return { theirs, ahead }
+    }
+    const named = new Map<string, OriginId>()
+    for (const [origin, seq] of vector) {
+      const name = shortNameOf(origin)
+      // Two of ours under one name: the short form cannot tell, so it moves neither, and the full one will.
+      if (named.has(name)) theirs.set(origin, seq)
+      else named.set(name, origin)
+    }
+    for (const { origin: name, seq } of frame.entries) {
+      const origin = named.get(name)
+      if (origin !== undefined) theirs.set(origin, seq)
+      ahead ||= origin === undefined || seq > (vector.get(origin) ?? 0)
+    }
+    return { theirs, ahead }
+  }
+
+  #sendVector(answer: boolean, form: 'short' | 'full' = this.#form === 'short' ? 'short' : 'full'): void {
+    const entries: VectorEntry[] = []
+    for (const [origin, seq] of this.space.vector) {
+      entries.push({ origin: form === 'full' ? origin : shortNameOf(origin), seq })
+    }
+    this.#send({ kind: 'vector', space: this.id, entries, form, answer })
+  }
+
+  #sendChains(answer: boolean): void {
+    const heads: ChainHead[] = []
+    for (const { origin, seq, chain } of this.space.logs.values()) {
+      if (seq > 0) heads.push({ origin, seq, chain: chainBytes(chain) })
+    }
+    this.#send({ kind: 'chains', space: this.id, heads, answer })
+  }
+
+  #deltas(runs: Deltas['runs'], more: boolean): void {
+    this.#send({ kind: 'deltas', space: this.id, runs, cause: 'catch-up', more })
+  }
+
+  #send(frame: VectorFrame | Chains | Deltas): void {
+    this.#shared.outputs.push({ kind: 'send', to: this.peer, frame })
+  }
+}
+
+/** The 16 bytes of a chain, as frames carry them. */
+export function chainBytes(chain: Uint32Array): Uint8Array {
+  const bytes = new Uint8Array(16)
+  const view = new DataView(bytes.buffer)
+  for (let i = 0; i < 4; i++) view.setUint32(4 * i, chain[i] as number)
+  return bytes
+}

@@ -1,0 +1,81 @@
+/**
+ * The cut: what every member of the roster has durably applied. Below it no log is needed for catching up, and an earlier
+ * incarnation of a node whose whole sequence lies below it is retired. It is made of what members say that their disks
+ * have, and remembers nothing over a restart: until a member has spoken, it waits for him.
+ */
+import type { OriginId, ReadonlyVector } from '../crdt/dot.ts'
+import type { NodeId, SpaceId } from '../wire/frame.ts'
+
+export interface Blocker {
+  readonly node: NodeId
+  /** How long he has kept a delta from being stable. */
+  readonly ageMs: number
+}
+
+export class Cut {
+  #roster: readonly NodeId[] = []
+  readonly #stored = new Map<SpaceId, Map<NodeId, ReadonlyVector>>()
+  readonly #blocking = new Map<NodeId, number>()
+
+  /** The other members that the cut waits for. */
+  get roster(): readonly NodeId[] {
+    return this.#roster
+  }
+
+  set roster(members: readonly NodeId[]) {
+    this.#roster = [...members]
+    for (const node of this.#blocking.keys()) if (!members.includes(node)) this.#blocking.delete(node)
+  }
+
+  /** A member says what its disk has. The latest word counts, also downwards: a backup may have been restored. */
+  note(space: SpaceId, node: NodeId, stored: ReadonlyVector): void {
+    let members = this.#stored.get(space)
+    if (members === undefined) this.#stored.set(space, (members = new Map<NodeId, ReadonlyVector>()))
+    members.set(node, new Map(stored))
+  }
+
+  /** A member lost its disk, or came back with an older one. */
+  forget(node: NodeId): void {
+    for (const members of this.#stored.values()) members.delete(node)
+  }
+
+  /** What `node` has said to have of an origin. */
+  storedBy(space: SpaceId, node: NodeId, origin: OriginId): number {
+    return this.#stored.get(space)?.get(node)?.get(origin) ?? 0
+  }
+
+  /** The highest sequence of an origin that the own disk (`own`) and every member's have. */
+  of(space: SpaceId, origin: OriginId, own: number): number {
+    let least = own
+    for (const node of this.#roster) least = Math.min(least, this.storedBy(space, node, origin))
+    return least
+  }
+
+  /** The highest sequence of an origin that at least one other disk has. */
+  elsewhere(space: SpaceId, origin: OriginId): number {
+    let most = 0
+    for (const stored of this.#stored.get(space)?.values() ?? []) most = Math.max(most, stored.get(origin) ?? 0)
+    return most
+  }
+
+  /** Looks at who keeps the cut behind what is here. Called now and then; ages count from the first look. */
+  look(spaces: Iterable<{ readonly id: SpaceId; durableVector(): ReadonlyVector }>, nowMs: number): void {
+    const behind = new Set<NodeId>()
+    for (const space of spaces) {
+      for (const [origin, seq] of space.durableVector()) {
+        for (const node of this.#roster) if (this.storedBy(space.id, node, origin) < seq) behind.add(node)
+      }
+    }
+    for (const node of this.#roster) {
+      if (!behind.has(node)) this.#blocking.delete(node)
+      else if (!this.#blocking.has(node)) this.#blocking.set(node, nowMs)
+    }
+  }
+
+  /** Who blocks the cut, the longest first. */
+  blockers(nowMs: number): Blocker[] {
+    return [...this.#blocking]
+      .map(([node, sinceMs]) => ({ node, ageMs: nowMs - sinceMs }))
+      .sort((a, b) => b.ageMs - a.ageMs)
+  }
+}
