@@ -1,0 +1,700 @@
+/**
+ * All protocols of a node composed into one machine: a value that you feed. It owns the replica, and knows no socket, disk,
+ * clock or chance; what it wants done comes out as outputs, in the order of duty. The daemon's driver and the simulator
+ * obey the very same outputs.
+ */
+import { AntiEntropy } from '../anti-entropy/anti-entropy.ts'
+import type { Bounds, Report, SessionReport, SyncEvent } from '../anti-entropy/output.ts'
+import { SkeinError } from '../base/errors.ts'
+import type { Prng } from '../base/prng.ts'
+import type { Row, RowReader } from '../base/rows.ts'
+import type { Delta } from '../crdt/delta.ts'
+import { nodeOf } from '../crdt/dot.ts'
+import type { Dot } from '../crdt/dot.ts'
+import { budget } from '../crdt/types/budget.ts'
+import { typeOf } from '../crdt/types/table.ts'
+import type { Blocker } from '../replica/cut.ts'
+import { Replica } from '../replica/replica.ts'
+import type { Applied, ReplicaConfig } from '../replica/replica.ts'
+import { give, wishOf } from '../replica/rights.ts'
+import type { Space } from '../replica/space.ts'
+import { Broadcast } from '../gossip/broadcast.ts'
+import type { BroadcastInput } from '../gossip/broadcast.ts'
+import { Membership } from '../gossip/membership.ts'
+import type { Member, MembershipInput } from '../gossip/membership.ts'
+import { Roster } from '../gossip/roster.ts'
+import { decodePacket, protocol } from '../wire/codec.ts'
+import type { Deltas, Frame, MemberState, NodeId, Pull, RightsAsk, Run, SpaceId, Spaces } from '../wire/frame.ts'
+import { Links } from './links.ts'
+import type { LinkId, LinkOutput, Peer } from './links.ts'
+
+export type Input =
+  /** The link is up. */
+  | { readonly kind: 'opened'; readonly link: LinkId; readonly outgoing: boolean }
+  /** It is gone, or could not be dialled. */
+  | { readonly kind: 'closed'; readonly link: LinkId }
+  | { readonly kind: 'message'; readonly link: LinkId; readonly bytes: Uint8Array }
+  /** Everything that was sent over it has left. */
+  | { readonly kind: 'drained'; readonly link: LinkId }
+  /** `wakeAt` is reached. */
+  | { readonly kind: 'timer' }
+  /** That batch of the replica is in the store; `durable`: with it, all before is as durable as this node gets. */
+  | { readonly kind: 'stored'; readonly batch: number; readonly durable: boolean }
+  /** Rows of a scan, asked for by `more`. */
+  | {
+      readonly kind: 'page'
+      readonly scan: number
+      readonly rows: readonly Row[]
+      readonly done: boolean
+      /** The moment of the store that they come from. */
+      readonly snapshot: RowReader
+    }
+  /** The replica was written to. */
+  | { readonly kind: 'local' }
+  /** Sixteen fresh random hexadecimal digits, as `renew` asked for. */
+  | { readonly kind: 'incarnation'; readonly incarnation: string }
+  /** The event loop was late by so much: the machine's own sickness. */
+  | { readonly kind: 'lag'; readonly lagMs: number }
+  /** Say goodbye to everybody. */
+  | { readonly kind: 'leave' }
+
+export type Output =
+  | LinkOutput
+  /** Rows wait for the disk: take a batch as soon as none is under way. */
+  | { readonly kind: 'persist' }
+  /** Take a snapshot of the store now; its entry and chunk rows of that local space number come in pages. */
+  | { readonly kind: 'scan'; readonly scan: number; readonly space: number }
+  | { readonly kind: 'more'; readonly scan: number }
+  | { readonly kind: 'end-scan'; readonly scan: number }
+  /** Another incarnation is needed, from the system's chance: this memory is a copy of one that wrote on. */
+  | { readonly kind: 'renew' }
+  | { readonly kind: 'event'; readonly event: MachineEvent }
+
+export type MachineEvent =
+  | { readonly kind: 'peer'; readonly node: NodeId; readonly state: 'up' | 'down' }
+  /** What is thought of a member. */
+  | { readonly kind: 'member'; readonly member: Member; readonly before: MemberState | undefined }
+  /** A delta of this origin speaks of what its writer cannot have seen: it was applied void. */
+  | { readonly kind: 'void'; readonly space: string; readonly dot: Dot; readonly why: string }
+  /** Other bytes under one dot: the memory of a node was cloned, or somebody lies. */
+  | { readonly kind: 'fork'; readonly space: string; readonly dot: Dot; readonly from: NodeId }
+  /** What anti-entropy found and what it did. */
+  | { readonly kind: 'sync'; readonly event: SyncEvent }
+  | { readonly kind: 'session'; readonly report: SessionReport }
+  /** Deltas that waited for what nobody had. */
+  | { readonly kind: 'dropped'; readonly space: string; readonly dots: readonly Dot[] }
+  /** Logs were over their size and went although these members lack them: they will need the tree. */
+  | { readonly kind: 'pruned'; readonly aboveCut: number; readonly blockers: readonly Blocker[] }
+  | { readonly kind: 'failed'; readonly code: string; readonly reason: string }
+  | { readonly kind: 'refused'; readonly code: string; readonly reason: string }
+
+export interface MachineConfig extends ReplicaConfig {
+  /** 16 hexadecimal digits: nodes of other fleets are refused. */
+  readonly fleet: string
+  /** Where others can dial this node; empty when they cannot. */
+  readonly address: string
+  /** Addresses of nodes to begin with. */
+  readonly join: readonly string[]
+  readonly zone: string
+  readonly random: Prng
+  /** Sizes and times of anti-entropy that differ from the usual. */
+  readonly bounds?: Partial<Bounds>
+  /** Does this node hold a space that others have? */
+  holds(name: string): boolean
+}
+
+/** Between two requests for rights of one budget. A guess: several round trips. */
+const askAgainMs = 1_000
+/** Budgets whose last request is remembered. */
+const rightsAsked = 1_000
+/** How often the machine looks round. */
+const lookEveryMs = 5_000
+/** How long a delta waits for what it follows before nobody is thought to have it. A guess: many rounds of anti-entropy. */
+const waitMostMs = 120_000
+/** Deltas in one answer to a pull; what is beyond is pulled again or left to anti-entropy. */
+const pullBytes = 65_536
+
+interface Kept {
+  readonly space: Space
+  readonly dot: Dot
+  readonly sizeBytes: number
+}
+
+export class Machine {
+  readonly replica: Replica
+  readonly membership: Membership
+  readonly #config: MachineConfig
+  readonly #links: Links
+  readonly #roster = new Roster()
+  readonly #broadcast: Broadcast
+  readonly #sync: AntiEntropy
+  #incarnation: string
+  #out: Output[] = []
+  /** Who sent the deltas that are being applied, and why. */
+  #source: { readonly from: NodeId; readonly cause: 'push' | 'catch-up' } | undefined
+  /** Own deltas that leave once the disk has them, and those that follow them. */
+  readonly #kept: Kept[] = []
+  readonly #held = new Set<SpaceId>()
+  #announced = 0
+  #lookAt = 0
+  #looks = 0
+  #isSilent = false
+  #renewing = false
+  /** A delta was applied in this step. */
+  #moved = false
+  /** Budgets of which there may be little left here. */
+  readonly #low = new Map<string, { readonly space: Space; readonly key: string; readonly needed: number }>()
+  /** When each may be asked for again. */
+  readonly #askedAt = new Map<string, number>()
+
+  constructor(config: MachineConfig) {
+    const { address, zone, random } = config
+    const node = config.node as NodeId
+    this.#config = config
+    this.#incarnation = config.incarnation
+    this.replica = new Replica({
+      ...config,
+      applied: (event) => this.#applied(event),
+      merged: (space) => {
+        config.merged?.(space)
+        this.#moved = true
+      },
+      copied: () => this.#copied(),
+    })
+    this.#sync = new AntiEntropy({ node, replica: this.replica, random: random.fork(1), bounds: config.bounds ?? {} })
+    const version = 1000 * protocol.major + protocol.minor
+    this.membership = new Membership({ self: { node, address, zone, version }, random: random.fork(2) })
+    this.#broadcast = new Broadcast({
+      self: { node, zone, spaces: this.#held, dialable: address !== '' },
+      roster: this.#roster,
+      applied: (space, origin) => this.#space(space)?.vector.get(origin) ?? 0,
+    })
+    this.#links = new Links({
+      node,
+      fleet: config.fleet,
+      address,
+      join: config.join,
+      random: random.fork(3),
+      incarnation: () => this.#incarnation,
+      up: (peer, nowMs) => this.#up(peer, nowMs),
+      down: (peer, nowMs) => this.#down(peer, nowMs),
+      failed: (other, nowMs) => this.#gossip({ kind: 'unlinked', node: other, failed: true }, nowMs),
+    })
+  }
+
+  /** When to be woken with a timer input. */
+  get wakeAt(): number {
+    if (this.#isSilent) return Infinity
+    return Math.min(this.#lookAt, this.#links.wakeAt, this.membership.wakeAt, this.#broadcast.wakeAt, this.#sync.wakeAt)
+  }
+
+  get peers(): IterableIterator<Peer> {
+    return this.#links.peers
+  }
+
+  handle(input: Input, nowMs: number): readonly Output[] {
+    switch (input.kind) {
+      case 'opened':
+        this.#links.opened(input.link, input.outgoing, nowMs)
+        break
+      case 'closed':
+        this.#links.closed(input.link, nowMs)
+        break
+      case 'message':
+        this.#message(input.link, input.bytes, nowMs)
+        break
+      case 'drained':
+        this.#links.drained(input.link, nowMs)
+        break
+      case 'stored':
+        this.replica.stored(input.batch, input.durable)
+        this.#sync.stored(nowMs)
+        this.#release(nowMs)
+        break
+      case 'page':
+        this.#sync.page(input.scan, input.rows, input.done, input.snapshot, nowMs)
+        break
+      case 'incarnation':
+        this.#incarnation = input.incarnation
+        this.replica.renew(input.incarnation)
+        this.#renewing = false
+        break
+      case 'lag':
+      case 'leave':
+        this.#members(input, nowMs)
+        break
+      case 'timer':
+      case 'local':
+        break
+    }
+    return this.#settle(nowMs)
+  }
+
+  /**
+   * Asks a peer for budget rights: called when a spending failed for want of them. Low ones are asked for without being
+   * told.
+   */
+  askRights(space: Space, key: string, needed: number, nowMs: number): readonly Output[] {
+    this.#low.set(`${space.id} ${key}`, { space, key, needed })
+    return this.#settle(nowMs)
+  }
+
+  /** After every step: what is due, and what the parts want done. */
+  #settle(nowMs: number): readonly Output[] {
+    if (this.replica.broken !== undefined) return this.#silence(this.replica.broken)
+    this.#due(nowMs)
+    this.#announce(nowMs)
+    if (this.#moved) this.#sync.changed(nowMs)
+    this.#moved = false
+    this.#askForRights(nowMs)
+    this.#takeSync(nowMs)
+    this.#links.timer(nowMs)
+    this.#push(nowMs)
+    this.#takeLinks()
+    if (this.replica.dirty) this.#out.push({ kind: 'persist' })
+    const out = this.#out
+    this.#out = []
+    return out
+  }
+
+  /** Memory holds half of a change: what this node would say is not to be believed, so it says only that, once. */
+  #silence(why: Error): readonly Output[] {
+    this.#out = []
+    if (this.#isSilent) return []
+    this.#isSilent = true
+    const code = why instanceof SkeinError ? why.code : 'store_damaged'
+    return [{ kind: 'event', event: { kind: 'failed', code, reason: why.message } }]
+  }
+
+  #due(nowMs: number): void {
+    if (nowMs >= this.membership.wakeAt) this.#members({ kind: 'timer' }, nowMs)
+    if (nowMs >= this.#broadcast.wakeAt) this.#gossip({ kind: 'timer' }, nowMs)
+    if (nowMs >= this.#sync.wakeAt) this.#sync.timer(nowMs)
+    if (nowMs >= this.#lookAt) this.#lookRound(nowMs)
+  }
+
+  // Links.
+
+  #up(peer: Peer, nowMs: number): void {
+    const { node, address } = peer
+    this.#links.sendAll(peer, [this.#heldSpaces()])
+    this.#event({ kind: 'peer', node, state: 'up' })
+    this.#members({ kind: 'met', node, address }, nowMs)
+    this.#sync.linkUp(node, nowMs)
+  }
+
+  #down({ node }: Peer, nowMs: number): void {
+    this.#event({ kind: 'peer', node, state: 'down' })
+    const member = this.membership.member(node)
+    if (member !== undefined) this.#seat(member)
+    this.#members({ kind: 'parted', node }, nowMs)
+    this.#sync.linkDown(node, nowMs)
+    this.#gossip({ kind: 'unlinked', node, failed: false }, nowMs)
+  }
+
+  #message(link: LinkId, bytes: Uint8Array, nowMs: number): void {
+    if (!this.#links.isOpen(link)) return
+    const { frames, fault } = decodePacket(bytes)
+    for (const frame of frames) {
+      if (!this.#links.isOpen(link)) return
+      const peer = this.#links.from(link, nowMs)
+      if (frame.kind === 'hello') this.#links.hello(link, frame, nowMs)
+      else if (peer === undefined && frame.kind === 'refuse') {
+        this.#event({ kind: 'refused', code: frame.code, reason: frame.reason })
+        this.#links.drop(link, nowMs)
+      } else if (peer === undefined) this.#links.fault(link, 'protocol', 'no hello came first', nowMs)
+      else this.#frame(peer, frame, nowMs)
+    }
+    if (fault !== undefined) this.#links.fault(link, fault.code, fault.message, nowMs)
+  }
+
+  #frame(peer: Peer, frame: Frame, nowMs: number): void {
+    const from = peer.node
+    switch (frame.kind) {
+      case 'hello':
+        return
+      case 'refuse':
+        this.#event({ kind: 'refused', code: frame.code, reason: frame.reason })
+        return this.#links.drop(peer.link, nowMs)
+      case 'spaces':
+        return this.#spaces(peer, frame, nowMs)
+      case 'ping':
+      case 'ack':
+      case 'ping-request':
+      case 'nack':
+      case 'members':
+        return this.#members({ kind: 'message', from, frame }, nowMs)
+      case 'notice':
+      case 'prune':
+        return this.#gossip({ kind: 'message', from, frame }, nowMs)
+      case 'pull':
+        this.#gossip({ kind: 'message', from, frame }, nowMs)
+        return this.#pulled(peer, frame)
+      case 'rights-ask':
+        return this.#asked(peer, frame, nowMs)
+      case 'deltas':
+        if (frame.cause === 'push') return this.#deltas(peer, frame, nowMs)
+        return this.#synced(from, frame, nowMs)
+      case 'greeting':
+      case 'vector':
+      case 'stored':
+      case 'chains':
+      case 'tree-ask':
+      case 'tree-offer':
+      case 'tree-cells':
+      case 'tree-ack':
+      case 'sketch':
+      case 'sketch-ask':
+        return this.#synced(from, frame, nowMs)
+    }
+  }
+
+  #synced(from: NodeId, frame: Frame, nowMs: number): void {
+    this.#source = { from, cause: 'catch-up' }
+    try {
+      this.#sync.handle(from, frame, nowMs)
+    } catch (error) {
+      this.#failed(error)
+    } finally {
+      this.#source = undefined
+    }
+  }
+
+  #takeLinks(): void {
+    this.#out.push(...this.#links.outputs.splice(0))
+  }
+
+  // Members.
+
+  #members(input: MembershipInput, nowMs: number): void {
+    let changed = false
+    for (const output of this.membership.handle(input, nowMs)) {
+      switch (output.kind) {
+        case 'send':
+          this.#links.send(output.to, output.frame, output.address)
+          break
+        case 'changed': {
+          const { member, before } = output
+          this.#event({ kind: 'member', member, before })
+          changed = true
+          this.#seat(member)
+          if (member.state === 'dead' || member.state === 'left') {
+            this.#roster.delete(member.node)
+            // Whatever its link holds back, it will not be read.
+            const peer = this.#links.peer(member.node)
+            if (peer !== undefined && member.state === 'dead') this.#links.drop(peer.link, nowMs)
+          }
+          break
+        }
+        case 'forgotten':
+          changed = true
+          this.#roster.delete(output.node)
+          break
+      }
+    }
+    if (changed) this.#gossip({ kind: 'roster' }, nowMs)
+  }
+
+  /** Gives a living member its place in the roster. Of one that is just being met the spaces will be known in a moment. */
+  #seat({ node, zone, address, state }: Member): void {
+    if (state === 'dead' || state === 'left') return
+    const peer = this.#links.peer(node)
+    if (peer !== undefined && peer.spaces === undefined) return
+    const dialable = address !== '' || this.#config.address !== ''
+    // What a link has told is remembered after its end.
+    this.#roster.set({ node, zone, spaces: peer?.spaces ?? this.#roster.get(node)?.spaces, dialable })
+  }
+
+  // Spaces.
+
+  #heldSpaces(): Spaces {
+    return {
+      kind: 'spaces',
+      spaces: this.replica.spaces.map(({ id, name, generation }) => ({ id, name, generation })),
+    }
+  }
+
+  /** Tells everybody when a space came or went. */
+  #announce(nowMs: number): void {
+    if (this.#announced === this.replica.spacesVersion) return
+    this.#announced = this.replica.spacesVersion
+    const now = new Set(this.replica.spaces.map(({ id }) => id))
+    for (const id of now) {
+      if (this.#held.has(id)) continue
+      this.#held.add(id)
+      this.#gossip({ kind: 'hold', space: id }, nowMs)
+    }
+    for (const id of this.#held) {
+      if (now.has(id)) continue
+      this.#held.delete(id)
+      this.#gossip({ kind: 'drop', space: id }, nowMs)
+    }
+    const frames = [this.#heldSpaces()]
+    for (const peer of this.#links.peers) this.#links.sendAll(peer, frames)
+  }
+
+  #spaces(peer: Peer, { spaces }: Spaces, nowMs: number): void {
+    const isFirst = peer.spaces === undefined
+    const held = new Set(spaces.map(({ id }) => id))
+    peer.spaces = held
+    for (const { name, generation } of spaces) {
+      if (!this.#config.holds(name)) continue
+      try {
+        this.replica.openGeneration(name, generation)
+      } catch (error) {
+        // This node is full of spaces; it lives on without that one.
+        this.#failed(error)
+      }
+    }
+    this.#announce(nowMs)
+    const member = this.membership.member(peer.node)
+    if (member !== undefined) {
+      this.#seat(member)
+      this.#gossip({ kind: 'roster' }, nowMs)
+    }
+    if (isFirst) this.#gossip({ kind: 'linked', node: peer.node }, nowMs)
+    this.#sync.holds(peer.node, held)
+    this.#sync.greetAll(peer.node)
+  }
+
+  #space(id: SpaceId): Space | undefined {
+    return this.replica.byId(id)
+  }
+
+  // Deltas.
+
+  #deltas(peer: Peer, frame: Deltas, nowMs: number): void {
+    const space = this.#space(frame.space)
+    if (space === undefined) return
+    const from = peer.node
+    this.#source = { from, cause: 'push' }
+    try {
+      for (const { origin, seq, bodies } of frame.runs) {
+        for (const [at, body] of bodies.entries()) {
+          const dot = { origin, seq: seq + at }
+          const received = this.replica.receive(space, dot, body, nowMs)
+          if (received === 'forked') this.#event({ kind: 'fork', space: space.name, dot, from })
+          else if (received === 'known') this.#gossip({ kind: 'duplicate', space: space.id, dot, from }, nowMs)
+          else if (received === 'held') this.#gossip({ kind: 'held', space: space.id, dot, from }, nowMs)
+        }
+      }
+    } catch (error) {
+      if (error instanceof SkeinError && error.code === 'malformed') {
+        this.#links.fault(peer.link, error.code, error.message, nowMs)
+      } else this.#failed(error)
+    } finally {
+      this.#source = undefined
+    }
+  }
+
+  /** Asks for another incarnation, once. */
+  #copied(): void {
+    if (!this.#renewing) this.#out.push({ kind: 'renew' })
+    this.#renewing = true
+  }
+
+  /** Every delta that was applied, own or not. */
+  #applied(event: Applied): void {
+    const { space, delta, body, own, fault } = event
+    this.#config.applied?.(event)
+    this.#moved = true
+    const dot = { origin: delta.origin, seq: delta.seq }
+    if (fault !== undefined) this.#event({ kind: 'void', space: space.name, dot, why: fault })
+    const sizeBytes = body.length
+    if (!own) return this.#have({ space, dot, sizeBytes }, event.nowMs)
+    for (const { key, type } of delta.writes) {
+      if (type === budget.id) this.#low.set(`${space.id} ${key}`, { space, key, needed: 0 })
+    }
+    // What waits for the disk keeps what follows it waiting, so that an origin's deltas leave in order.
+    if (space.keptFrom < Infinity || leavesFromDisk(delta)) {
+      space.keptFrom = Math.min(space.keptFrom, delta.seq)
+      this.#kept.push({ space, dot, sizeBytes })
+    } else this.#have({ space, dot, sizeBytes }, event.nowMs)
+  }
+
+  /** The disk has more: what waited for it leaves. */
+  #release(nowMs: number): void {
+    let at = 0
+    for (; at < this.#kept.length; at++) {
+      const kept = this.#kept[at] as Kept
+      const { space, dot } = kept
+      if ((space.logs.get(dot.origin)?.durableSeq ?? 0) < dot.seq) break
+      space.keptFrom = Infinity
+      this.#have(kept, nowMs)
+    }
+    this.#kept.splice(0, at)
+    for (const { space, dot } of this.#kept) space.keptFrom = Math.min(space.keptFrom, dot.seq)
+  }
+
+  #have({ space, dot, sizeBytes }: Kept, nowMs: number): void {
+    const from = this.#source?.from
+    const cause = this.#source?.cause ?? 'local'
+    this.#gossip({ kind: 'have', space: space.id, dot, sizeBytes, cause, from }, nowMs)
+  }
+
+  #gossip(input: BroadcastInput, nowMs: number): void {
+    for (const output of this.#broadcast.handle(input, nowMs)) {
+      switch (output.kind) {
+        case 'push':
+          this.#links.peer(output.to)?.queue.push(output.space, output.dot, output.sizeBytes)
+          break
+        case 'send':
+          this.#links.send(output.to, output.frame)
+          break
+        case 'connect':
+        case 'disconnect': {
+          const address = this.membership.member(output.node)?.address ?? ''
+          this.#links.want(output.node, address, output.kind === 'connect')
+          break
+        }
+      }
+    }
+  }
+
+  /** Somebody asks for what follows these dots. */
+  #pulled(peer: Peer, { space: id, after }: Pull): void {
+    const space = this.#space(id)
+    if (space === undefined) return
+    const runs: Run[] = []
+    let left = pullBytes
+    for (const { origin, seq } of after) {
+      const bodies: Uint8Array[] = []
+      for (let next = seq + 1; left > 0; next++) {
+        const entry = space.leaving(origin, next)
+        if (entry === undefined) break
+        bodies.push(entry.body)
+        left -= entry.body.length
+      }
+      if (bodies.length > 0) runs.push({ origin, seq: seq + 1, bodies })
+    }
+    if (runs.length > 0) this.#links.sendAll(peer, [{ kind: 'deltas', space: id, runs, cause: 'push', more: false }])
+  }
+
+  /** Sends what waits on links that are free: at once when idle, together under load. */
+  #push(nowMs: number): void {
+    for (const peer of this.#links.peers) {
+      const { queue } = peer
+      if (!queue.ready) continue
+      if (queue.behind) {
+        queue.catchUp()
+        this.#sync.greetAll(peer.node)
+        this.#takeSync(nowMs)
+        continue
+      }
+      const frames: Frame[] = []
+      for (const { space: id, runs } of queue.take()) {
+        const space = this.#space(id)
+        if (space === undefined) continue
+        const sent: Run[] = []
+        for (const { origin, seq, count } of runs) {
+          const bodies: Uint8Array[] = []
+          for (let next = seq; next < seq + count; next++) {
+            const entry = space.leaving(origin, next)
+            if (entry === undefined) break
+            bodies.push(entry.body)
+          }
+          if (bodies.length > 0) sent.push({ origin, seq, bodies })
+        }
+        if (sent.length > 0) frames.push({ kind: 'deltas', space: id, runs: sent, cause: 'push', more: false })
+      }
+      if (frames.length > 0) this.#links.sendAll(peer, frames)
+      else queue.drained()
+    }
+  }
+
+  // Anti-entropy.
+
+  /** What anti-entropy wants done, in its order. */
+  #takeSync(nowMs: number): void {
+    for (const output of this.#sync.outputs.splice(0)) {
+      switch (output.kind) {
+        case 'send':
+          this.#links.send(output.to, output.frame)
+          break
+        case 'report':
+          this.#report(output.report)
+          break
+        case 'event':
+          this.#event({ kind: 'sync', event: output.event })
+          break
+        case 'fault': {
+          const peer = this.#links.peer(output.from)
+          if (peer !== undefined) this.#links.fault(peer.link, output.code, output.what, nowMs)
+          break
+        }
+        default:
+          this.#out.push(output)
+      }
+    }
+  }
+
+  #report(report: Report): void {
+    const { cut } = this.replica
+    if (report.kind === 'stored') cut.note(report.space.id, report.peer, report.vector)
+    else if (report.kind === 'session') this.#event({ kind: 'session', report })
+    else if (report.durable) cut.note(report.space.id, report.peer, report.space.vector)
+  }
+
+  // Budget rights.
+
+  #askForRights(nowMs: number): void {
+    for (const [id, { space, key, needed }] of this.#low) {
+      if (space.deleted || nowMs < (this.#askedAt.get(id) ?? 0)) continue
+      const wish = wishOf(space, key, this.replica.origin, needed)
+      const holder = wish?.holders.find((node) => this.#links.peer(node)?.spaces?.has(space.id) === true)
+      if (wish === undefined || holder === undefined) continue
+      if (this.#askedAt.size >= rightsAsked) this.#askedAt.clear()
+      this.#askedAt.set(id, nowMs + askAgainMs)
+      const to = this.replica.origin
+      this.#links.send(holder, { kind: 'rights-ask', space: space.id, key, to, amount: wish.amount })
+    }
+    this.#low.clear()
+  }
+
+  #asked(peer: Peer, ask: RightsAsk, nowMs: number): void {
+    const space = this.#space(ask.space)
+    if (space === undefined) return
+    if (nodeOf(ask.to) !== peer.node) {
+      return this.#links.fault(peer.link, 'protocol', 'rights are asked for by who is to have them', nowMs)
+    }
+    try {
+      give(this.replica, space, ask, nowMs)
+    } catch (error) {
+      this.#failed(error)
+    }
+  }
+
+  // The rest.
+
+  /** Now and then: what waits for ever, and who keeps the logs from being pruned. */
+  #lookRound(nowMs: number): void {
+    this.#lookAt = nowMs + lookEveryMs
+    for (const space of this.replica.spaces) {
+      const dots = space.waiting.drop(nowMs - waitMostMs)
+      if (dots.length > 0) this.#event({ kind: 'dropped', space: space.name, dots })
+    }
+    const { cut } = this.replica
+    cut.look(this.replica.spaces, nowMs)
+    const { aboveCut } = this.replica.prune(nowMs)
+    if (aboveCut > 0) this.#event({ kind: 'pruned', aboveCut, blockers: cut.blockers(nowMs) })
+    // A word of spaces that was lost on a link that lives would be missed for ever: each time one peer hears it again.
+    const peers = [...this.#links.peers]
+    const peer = peers[this.#looks++ % peers.length]
+    if (peer !== undefined) this.#links.sendAll(peer, [this.#heldSpaces()])
+  }
+
+  /** Something here could not be read or is full: whoever runs the node must hear of it; peers are not at fault. */
+  #failed(error: unknown): void {
+    if (!(error instanceof SkeinError)) throw error
+    this.#event({ kind: 'failed', code: error.code, reason: error.message })
+  }
+
+  #event(event: MachineEvent): void {
+    this.#out.push({ kind: 'event', event })
+  }
+}
+
+/** Does a delta hold what others act on, so that it leaves only from the disk? */
+function leavesFromDisk(delta: Delta): boolean {
+  return delta.writes.some(({ type }) => typeOf(type)?.leavesFromDisk === true)
+}
