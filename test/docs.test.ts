@@ -11,6 +11,7 @@ import { dirname, join, relative } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { errorTable } from '../src/base/errors.ts'
 import { types } from '../src/crdt/types/table.ts'
+import { rules } from '../src/sim/rules.ts'
 
 const root = join(import.meta.dirname, '..')
 const regenerate = 'UPDATE_DOCS=1 npm test -- test/docs.test.ts'
@@ -58,6 +59,7 @@ describe('generated tables', () => {
     ['docs/ERRORS.md', 'errors', errorRows],
     ['docs/LIMITS.md', 'limits', limitRows],
     ['docs/TYPES.md', 'types', typeRows],
+    ['docs/SIMULATION.md', 'rules', ruleRows],
   ]
 
   test.each(tables)('%s is up to date', async (path, name, make) => {
@@ -89,6 +91,11 @@ describe('generated tables', () => {
     )
     expect(rows.length).toBe([...table.matchAll(/^ {2}\w+: /gm)].length)
     return `| limit | value | what it bounds |\n| --- | --- | --- |\n${rows.join('')}`
+  }
+
+  function ruleRows(): string {
+    const rows = Object.entries(rules).map(([name, what]) => `| ${name} | ${what} |\n`)
+    return `| rule | what holds |\n| --- | --- |\n${rows.join('')}`
   }
 
   function typeRows(): string {
@@ -128,7 +135,7 @@ describe('what the documents say', () => {
   })
 
   /** All `ts` blocks of a page, one after the other, are one program: it must run as it would for a reader. */
-  test.each(['README.md', 'docs/EMBEDDING.md'])('the code in %s runs', async (path) => {
+  test.each(['README.md', 'docs/EMBEDDING.md', 'docs/SIMULATION.md'])('the code in %s runs', async (path) => {
     const text = await read(path)
     const code = [...text.matchAll(/^```ts\n([\s\S]*?)^```$/gm)].map(([, block = '']) => block).join('\n')
     expect(code).not.toBe('')

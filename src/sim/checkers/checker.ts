@@ -1,0 +1,36 @@
+/** An independent eye on a run. Each is a file of its own, is told what happens, and says when a rule is broken. */
+import type { Applied } from '../../replica/replica.ts'
+import type { Space } from '../../replica/space.ts'
+import type { SpaceChronicle } from '../chronicle.ts'
+import type { Host, Life } from '../host.ts'
+import type { Ledger } from '../ledger.ts'
+import type { SimOptions } from '../options.ts'
+import type { Rule } from '../rules.ts'
+
+/** What a checker sees of the run. */
+export interface Scene {
+  readonly now: number
+  readonly options: SimOptions
+  readonly hosts: readonly Host[]
+  readonly ledger: Ledger
+  readonly spaceNames: readonly string[]
+  /** The nodes that hold a space. */
+  holders(space: string): readonly Host[]
+  chronicle(space: Space): SpaceChronicle
+  violate(rule: Rule, what: string): void
+  count(what: string): void
+  /** A directory was lost, restored or copied: promises that rest on one disk alone are off. */
+  readonly rolledBack: boolean
+  /** Rows were lost in silence, maybe the last copies of what stood in them. */
+  readonly damaged: boolean
+}
+
+export interface Checker {
+  /** A node was opened; its spaces are as the disk had them. */
+  opened?(host: Host, life: Life): void
+  applied?(host: Host, life: Life, event: Applied, body: Uint8Array): void
+  /** The machine has handled an input. */
+  stepped?(host: Host, life: Life): void
+  /** All is healed, settled and said to be equal. */
+  quiet?(): void
+}

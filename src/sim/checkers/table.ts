@@ -1,0 +1,23 @@
+/** The table of checkers: a new one is its file and a line here. */
+import { acknowledged } from './acknowledged.ts'
+import { audit } from './audit.ts'
+import { bounds } from './bounds.ts'
+import { budgetsAndFences } from './budgets.ts'
+import type { Checker, Scene } from './checker.ts'
+import { equalVectors } from './equal-vectors.ts'
+import { noResurrection } from './no-resurrection.ts'
+import { Shadows } from './shadow.ts'
+
+export function makeCheckers(scene: Scene): { readonly shadows: Shadows; readonly all: readonly Checker[] } {
+  const shadows = new Shadows(scene)
+  const all = [
+    shadows,
+    equalVectors(scene, shadows),
+    audit(scene),
+    noResurrection(scene),
+    acknowledged(scene),
+    budgetsAndFences(scene),
+    bounds(scene),
+  ]
+  return { shadows, all }
+}
