@@ -33,6 +33,7 @@ export interface HostStage extends NetworkStage {
   diskLost(host: Host, before: Reach, why: string): void
   stored(host: Host, batch: number): void
   stepped(host: Host, life: Life): void
+  sent(host: Host, life: Life, bytes: Uint8Array): void
 }
 
 /** As the daemon: how often logs are pruned and expiries looked for, and how a full disk is tried again. */
@@ -312,6 +313,7 @@ export class Host implements Party {
       case 'close':
         return stage.network.close(this, output.link)
       case 'send':
+        stage.sent(this, life, output.bytes)
         return stage.network.send(this, output.link, this.#isLater ? laterPacket(output.bytes) : output.bytes)
       case 'persist':
         return this.persist()

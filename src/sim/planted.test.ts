@@ -1,10 +1,12 @@
 /** Every checker must find what it is there for: each test plants one fault in code that is right, and names who must see it. */
 import { afterEach, expect, test, vi } from 'vitest'
+import { ChangeSet } from '../crdt/change.ts'
 import { budget } from '../crdt/types/budget.ts'
 import { claim } from '../crdt/types/claim.ts'
 import { Machine } from '../node/machine.ts'
 import type { Input, MachineConfig, Output } from '../node/machine.ts'
 import { StoredEntry } from '../replica/entry.ts'
+import { Replica } from '../replica/replica.ts'
 import { Space } from '../replica/space.ts'
 import { runSeed } from './campaign.ts'
 import { SpaceChronicle } from './chronicle.ts'
@@ -209,6 +211,59 @@ test('fence: a claim that gives out ever lower fences', () => {
   })
   const make = (seed: number): Story => story(seed, { types: ['claim'], keysOfType: 1 }, writesOnly)
   expect(broken('fence', 3, make)).toContain('fence')
+})
+
+test('fence: a new holder under the fence of the last', () => {
+  const { acquire } = claim.operations
+  if (acquire === undefined) throw new Error('a claim is acquired')
+  vi.spyOn(acquire, 'run').mockImplementation((cells, change) => {
+    change.put('\xc0', { fence: 1, owner: change.agent, until: 0 }, cells.get('\xc0'))
+    return { fence: 1, until: 0 }
+  })
+  const make = (seed: number): Story => story(seed, { types: ['claim'], keysOfType: 1 }, writesOnly)
+  expect(broken('fence', 3, make)).toContain('fence')
+})
+
+test('expiry: what replaced it is taken along', () => {
+  const { expire } = Object.getOwnPropertyDescriptors(ChangeSet.prototype)
+  vi.spyOn(ChangeSet.prototype, 'expire').mockImplementation(function (this: ChangeSet, entry, name, dot) {
+    const other = entry
+      .cells(name.charCodeAt(0))
+      .get(name.slice(1))
+      .find(({ expires }) => expires === 0)
+    expire.value?.call(this, entry, name, other ?? dot)
+  })
+  // Of a value that was written over, nothing is left to expire: the replica is made to ask all the same.
+  vi.spyOn(Replica.prototype, 'expire').mockImplementation(function (this: Replica, space, due, nowMs) {
+    return this.transact(space, { nowMs, agent: 'ann', reason: 'expired' }, (change) => {
+      for (const { key, name, dot } of due) change.expire(space.entry(key), name, dot)
+    }).batch
+  })
+  const make = (seed: number): Story => story(seed, { types: ['register', 'record'], keysOfType: 1 }, writesOnly)
+  expect(broken('expiry', 30, make)).toContain('expiry')
+})
+
+test('claims: a node that says to have on its disk what is in its memory', () => {
+  vi.spyOn(Space.prototype, 'durable').mockImplementation(function (this: Space) {
+    for (const log of this.logs.values()) log.durableSeq = log.seq
+  })
+  expect(broken('claims', 60, (seed) => story(4 * seed))).toContain('claims')
+})
+
+test('rest: a node that talks without end', () => {
+  // A frame of a kind that nobody knows: it is skipped.
+  const greeting = new Uint8Array(505)
+  greeting.set([0x92, 0x3e, 0xc5, 0x01, 0xf4])
+  const makeMachine = (config: MachineConfig): Driven => {
+    const links = new Set<number>()
+    return between(config, (machine, input, nowMs) => {
+      if (input.kind === 'opened') links.add(input.link)
+      if (input.kind === 'closed') links.delete(input.link)
+      const more = [...links].map((link) => ({ kind: 'send', link, bytes: greeting }) as const)
+      return [...machine.handle(input, nowMs), ...(input.kind === 'timer' ? [...more, ...more, ...more, ...more] : [])]
+    })
+  }
+  expect(broken('rest', 3, (seed) => story(seed, {}, writesOnly), { makeMachine })).toContain('rest')
 })
 
 test('converges: a node that is deaf', () => {

@@ -9,6 +9,7 @@ import type { Prng } from '../base/prng.ts'
 import type { ChangeSet } from '../crdt/change.ts'
 import type { Dot } from '../crdt/dot.ts'
 import type { CrdtType } from '../crdt/type.ts'
+import type { ClaimReading } from '../crdt/types/claim.ts'
 import { typeNamed, typeOf, types } from '../crdt/types/table.ts'
 import { workload } from '../crdt/workload.ts'
 import type { Space } from '../replica/space.ts'
@@ -20,6 +21,8 @@ import type { WriteAction } from './story.ts'
 export interface Given {
   readonly key: string
   readonly fence: number
+  /** What it must be above: the fence of the holder before, if that was somebody else. */
+  readonly above: number
 }
 
 export interface Written {
@@ -65,7 +68,7 @@ export function make(action: WriteAction, host: Host, name: string, options: Sim
       const reason = chance.chance(0.2) ? 'because' : undefined
       const { dot, batch } = replica.transact(space, { nowMs: host.nowMs, agent, reason }, (change) => {
         for (let left = action.operations; left > 0; left--) {
-          operate(change, space, chance, options, told, fences)
+          operate(change, space, chance, options, agent, told, fences)
         }
       })
       return { host, life, space, dot, batch, fences: dot === undefined ? [] : fences, told: told.join('; ') }
@@ -82,6 +85,7 @@ function operate(
   space: Space,
   chance: Prng,
   options: SimOptions,
+  agent: string,
   told: string[],
   fences: Given[],
 ): void {
@@ -106,6 +110,9 @@ function operate(
   told.push(`${key} ${operation} ${JSON.stringify(args).slice(0, 80)}${ttlMs > 0 ? ` for ${ttlMs} ms` : ''}`)
   const answer = change.run(entry, type, run, args, ttlMs)
   if (named === 'claim' && operation === 'acquire') {
-    fences.push({ key, fence: (answer as { readonly fence: number }).fence })
+    const before = value as ClaimReading
+    const owner = typeof args['owner'] === 'string' ? args['owner'] : agent
+    const above = before.holder === owner ? before.fence - 1 : before.fence
+    fences.push({ key, fence: (answer as { readonly fence: number }).fence, above })
   }
 }

@@ -285,7 +285,7 @@ describe('a world', () => {
 
   test('some seeds hold, with writes, faults and everybody equal in time', () => {
     const totals = new Totals()
-    for (let seed = 100; seed < 125; seed++) totals.add(runSeed(seed))
+    for (let seed = 1; seed <= 25; seed++) totals.add(runSeed(seed))
     expect(totals.failed).toEqual([])
     expect(totals.writes).toBeGreaterThan(500)
     expect(totals.faults).toBeGreaterThan(100)

@@ -373,6 +373,9 @@ export class World implements HostStage, Scene {
     const { dot, told } = attempt
     this.tell(() => `node ${host.index} writes ${dot.origin.slice(16)}-${dot.seq}: ${told}`)
     this.ledger.wrote(attempt)
+    for (const { key, fence, above } of attempt.fences) {
+      if (fence <= above) this.violate('fence', `node ${host.index}: ${key} was given under fence ${fence} again`)
+    }
     host.receive({ kind: 'local' })
   }
 
@@ -389,8 +392,11 @@ export class World implements HostStage, Scene {
     const source = action.kind === 'clone' ? (this.hosts[action.from] as Host) : undefined
     if (source !== undefined && (source.disk.size === 0 || source.disk.damaged)) return
     host.crash('kill')
-    if (source !== undefined) host.disk.copyOf(source.disk)
-    else if (action.kind === 'wipe') host.disk.wipe()
+    if (source !== undefined) {
+      // The copy may take the original's rights for those of an earlier life of its own.
+      this.rolledBack = true
+      host.disk.copyOf(source.disk)
+    } else if (action.kind === 'wipe') host.disk.wipe()
     else if (!host.disk.restore()) this.count('fault: there was no backup')
     this.diskLost(host, before, action.kind)
     this.plan(this.now + 100, () => host.start())
@@ -463,7 +469,6 @@ export class World implements HostStage, Scene {
   }
 
   diskLost(host: Host, before: Reach, why: string): void {
-    this.rolledBack = true
     const others = this.hosts.filter((other) => other !== host).map(({ disk }) => disk.surelyReach)
     const excused = this.ledger.diskLost(before, host.disk.surelyReach, others)
     if (excused > 0) this.tell(() => `node ${host.index} had the last copy of ${excused} acknowledged writes (${why})`)
@@ -477,6 +482,10 @@ export class World implements HostStage, Scene {
   stepped(host: Host, life: Life): void {
     this.#mix(host.index, this.now)
     for (const checker of this.#checkers) checker.stepped?.(host, life)
+  }
+
+  sent(host: Host, life: Life, bytes: Uint8Array): void {
+    for (const checker of this.#checkers) checker.sent?.(host, life, bytes)
   }
 
   get healed(): boolean {

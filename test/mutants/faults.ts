@@ -23,6 +23,8 @@ const crdt = [
 ]
 const replica = ['src/replica', 'src/node']
 const store = ['src/store']
+/** Some seeds of the simulator. */
+const fleet = ['src/sim/world']
 
 export const faults: readonly Fault[] = [
   {
@@ -241,5 +243,54 @@ export const faults: readonly Fault[] = [
     find: 'if (maskCrc(crc32c(bytes, offset, stop + 1)) !== word(bytes, stop + 1))',
     replace: 'if (bytes.length < 0)',
     tests: store,
+  },
+  {
+    name: 'sim: a delta is applied before what its writer had seen',
+    file: 'src/replica/space.ts',
+    find: 'delta.context.every((dot) => covers(this.vector, dot))',
+    replace: 'delta.context.length >= 0',
+    tests: fleet,
+  },
+  {
+    name: 'sim: a snapshot of a peer brings back what was removed here',
+    file: 'src/crdt/cell.ts',
+    find: '!hasDot(mine, sibling) && !covers(seen, sibling)',
+    replace: '!hasDot(mine, sibling)',
+    tests: fleet,
+  },
+  {
+    name: 'sim: a delta does not say all that its writer had seen',
+    file: 'src/replica/space.ts',
+    find: 'else this.news.add(origin)',
+    replace: 'else if (seq % 3 !== 0) this.news.add(origin)',
+    tests: fleet,
+  },
+  {
+    name: 'sim: what is in memory counts as durable',
+    file: 'src/replica/space.ts',
+    find: 'log.durableSeq = log.storedSeq',
+    replace: 'log.durableSeq = log.seq',
+    tests: fleet,
+  },
+  {
+    name: 'sim: a clear takes what its writer had not seen, everywhere alike',
+    file: 'src/replica/space.ts',
+    find: 'return sibling.seq <= (context ?? 0)',
+    replace: 'return sibling.seq >= 0 || context === 0',
+    tests: fleet,
+  },
+  {
+    name: 'sim: what expires takes the value that replaced it along',
+    file: 'src/crdt/change.ts',
+    find: '.filter((sibling) => sibling.seq === dot.seq && sibling.origin === dot.origin)\n    if (siblings.length > 0) this.put',
+    replace: '.filter((sibling) => sibling.seq >= dot.seq)\n    if (siblings.length > 0) this.put',
+    tests: fleet,
+  },
+  {
+    name: 'sim: a claim acquired anew takes the old fence',
+    file: 'src/crdt/types/claim.ts',
+    find: 'fence = live ? held.fence : held.fence + 1',
+    replace: 'fence = held.fence',
+    tests: fleet,
   },
 ]

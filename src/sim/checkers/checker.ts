@@ -31,6 +31,8 @@ export interface Checker {
   applied?(host: Host, life: Life, event: Applied, body: Uint8Array): void
   /** The machine has handled an input. */
   stepped?(host: Host, life: Life): void
+  /** A packet leaves a node. */
+  sent?(host: Host, life: Life, bytes: Uint8Array): void
   /** All is healed, settled and said to be equal. */
   quiet?(): void
 }

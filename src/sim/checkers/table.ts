@@ -4,7 +4,9 @@ import { audit } from './audit.ts'
 import { bounds } from './bounds.ts'
 import { budgetsAndFences } from './budgets.ts'
 import type { Checker, Scene } from './checker.ts'
+import { claimsOfDisk } from './claims-of-disk.ts'
 import { equalVectors } from './equal-vectors.ts'
+import { expiry } from './expiry.ts'
 import { noResurrection } from './no-resurrection.ts'
 import { Shadows } from './shadow.ts'
 
@@ -18,6 +20,8 @@ export function makeCheckers(scene: Scene): { readonly shadows: Shadows; readonl
     acknowledged(scene),
     budgetsAndFences(scene),
     bounds(scene),
+    expiry(scene),
+    claimsOfDisk(scene),
   ]
   return { shadows, all }
 }
