@@ -11,6 +11,7 @@
  */
 import { equalBytes } from '../base/bytes.ts'
 import { SkeinError } from '../base/errors.ts'
+import { limits } from '../base/limits.ts'
 import type { Dot, Vector } from '../crdt/dot.ts'
 import type { Prng } from '../base/prng.ts'
 import type { Row, RowReader } from '../base/rows.ts'
@@ -46,6 +47,8 @@ class Peer {
   readonly equalMs: Map<SpaceId, number> = new Map()
   /** What it was told that the own disk has. */
   readonly told: Map<SpaceId, { atMs: number; readonly vector: Vector }> = new Map()
+  /** What it has told over this link of its own disk: each time only what is new. */
+  readonly said: Map<SpaceId, Vector> = new Map()
 
   constructor(node: NodeId, sinceMs: number) {
     this.node = node
@@ -296,7 +299,11 @@ export class AntiEntropy {
         return
       }
       case 'stored': {
-        const vector = new Map(frame.vector.map(({ origin, seq }) => [origin, seq]))
+        let vector = peer.said.get(space.id)
+        if (vector === undefined) peer.said.set(space.id, (vector = new Map()))
+        for (const { origin, seq } of frame.vector) {
+          if (vector.has(origin) || vector.size < limits.frameOrigins) vector.set(origin, seq)
+        }
         this.outputs.push({ kind: 'report', report: { kind: 'stored', space, peer: peer.node, vector } })
         return
       }

@@ -141,4 +141,28 @@ describe('what others have on their disks', () => {
     expect(stable()).toBeGreaterThan(2)
     expect(stable()).toBeLessThanOrEqual(b.space.logs.get(origin)?.seq ?? 0)
   })
+
+  test('[AE13] is not forgotten when only more of others is told', () => {
+    const fleet = new Fleet({ members: 2, bounds: { storedMs: 2000 } })
+    fleet.linkAll()
+    const [a, b] = fleet.members as readonly [Member, Member]
+    a.write('k', register, 'set', { value: 1 })
+    fleet.pass(1000)
+    fleet.filter = ({ frame, to }) => {
+      if (frame.kind === 'greeting') fleet.member(to).write('k', register, 'set', { value: fleet.sent.length })
+      return true
+    }
+    fleet.pass(5000)
+    const { origin } = a.replica
+    const known = a.replica.cut.storedBy(a.space.id, b.node, origin)
+    expect(known).toBeGreaterThan(0)
+    // From here on only the other writes: there is nothing new to say of this origin.
+    fleet.filter = ({ frame, to }) => {
+      if (frame.kind === 'greeting') b.write('k', register, 'set', { value: fleet.sent.length })
+      return frame.kind !== 'greeting' || to !== a.node
+    }
+    fleet.pass(20_000)
+    expect(a.replica.cut.storedBy(a.space.id, b.node, b.replica.origin)).toBeGreaterThan(0)
+    expect(a.replica.cut.storedBy(a.space.id, b.node, origin)).toBeGreaterThanOrEqual(known)
+  })
 })

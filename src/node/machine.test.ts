@@ -37,6 +37,7 @@ class Bench {
       address: `node-${at}`,
       join: this.machines.map((_, other) => `node-${other}`),
       zone: '',
+      roster: [],
       random: prng(at),
       holds: () => true,
       ...more,

@@ -40,6 +40,8 @@ export type Input =
   | { readonly kind: 'timer' }
   /** That batch of the replica is in the store; `durable`: with it, all before is as durable as this node gets. */
   | { readonly kind: 'stored'; readonly batch: number; readonly durable: boolean }
+  /** All that is in the store is as durable as this node gets: after opening, once it was synced. */
+  | { readonly kind: 'durable' }
   /** Rows of a scan, asked for by `more`. */
   | {
       readonly kind: 'page'
@@ -96,6 +98,8 @@ export interface MachineConfig extends ReplicaConfig {
   /** Addresses of nodes to begin with. */
   readonly join: readonly string[]
   readonly zone: string
+  /** The other members that the cut waits for, by node; none where the node is alone. */
+  readonly roster: readonly string[]
   readonly random: Prng
   /** Sizes and times of anti-entropy that differ from the usual. */
   readonly bounds?: Partial<Bounds>
@@ -161,6 +165,7 @@ export class Machine {
       },
       copied: () => this.#copied(),
     })
+    this.replica.cut.roster = config.roster as readonly NodeId[]
     this.#sync = new AntiEntropy({ node, replica: this.replica, random: random.fork(1), bounds: config.bounds ?? {} })
     const version = 1000 * protocol.major + protocol.minor
     this.membership = new Membership({ self: { node, address, zone, version }, random: random.fork(2) })
@@ -210,6 +215,10 @@ export class Machine {
         this.replica.stored(input.batch, input.durable)
         this.#sync.stored(nowMs)
         this.#release(nowMs)
+        break
+      case 'durable':
+        this.replica.durable()
+        this.#sync.stored(nowMs)
         break
       case 'page':
         this.#sync.page(input.scan, input.rows, input.done, input.snapshot, nowMs)
@@ -453,6 +462,7 @@ export class Machine {
       this.#gossip({ kind: 'roster' }, nowMs)
     }
     if (isFirst) this.#gossip({ kind: 'linked', node: peer.node }, nowMs)
+    this.replica.cut.holds(peer.node, held)
     this.#sync.holds(peer.node, held)
     this.#sync.greetAll(peer.node)
   }

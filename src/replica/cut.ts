@@ -14,6 +14,8 @@ export interface Blocker {
 
 export class Cut {
   #roster: readonly NodeId[] = []
+  /** The spaces that a member holds, where it has said so; until then it is waited for everywhere. */
+  readonly #held = new Map<NodeId, ReadonlySet<SpaceId>>()
   readonly #stored = new Map<SpaceId, Map<NodeId, ReadonlyVector>>()
   readonly #blocking = new Map<NodeId, number>()
 
@@ -25,6 +27,15 @@ export class Cut {
   set roster(members: readonly NodeId[]) {
     this.#roster = [...members]
     for (const node of this.#blocking.keys()) if (!members.includes(node)) this.#blocking.delete(node)
+  }
+
+  /** A member says which spaces it holds: for others it is not waited for. */
+  holds(node: NodeId, spaces: ReadonlySet<SpaceId>): void {
+    if (this.#roster.includes(node)) this.#held.set(node, spaces)
+  }
+
+  #waitedFor(space: SpaceId): readonly NodeId[] {
+    return this.#roster.filter((node) => this.#held.get(node)?.has(space) ?? true)
   }
 
   /** A member says what its disk has. The latest word counts, also downwards: a backup may have been restored. */
@@ -47,8 +58,16 @@ export class Cut {
   /** The highest sequence of an origin that the own disk (`own`) and every member's have. */
   of(space: SpaceId, origin: OriginId, own: number): number {
     let least = own
-    for (const node of this.#roster) least = Math.min(least, this.storedBy(space, node, origin))
+    for (const node of this.#waitedFor(space)) least = Math.min(least, this.storedBy(space, node, origin))
     return least
+  }
+
+  /**
+   * Has every member exactly this much of an origin on its disk? Then its sequence ends there: who knows more of it would
+   * have said so.
+   */
+  endsAt(space: SpaceId, origin: OriginId, seq: number): boolean {
+    return this.#waitedFor(space).every((node) => this.storedBy(space, node, origin) === seq)
   }
 
   /** The highest sequence of an origin that at least one other disk has. */
@@ -62,8 +81,9 @@ export class Cut {
   look(spaces: Iterable<{ readonly id: SpaceId; durableVector(): ReadonlyVector }>, nowMs: number): void {
     const behind = new Set<NodeId>()
     for (const space of spaces) {
+      const members = this.#waitedFor(space.id)
       for (const [origin, seq] of space.durableVector()) {
-        for (const node of this.#roster) if (this.storedBy(space.id, node, origin) < seq) behind.add(node)
+        for (const node of members) if (this.storedBy(space.id, node, origin) < seq) behind.add(node)
       }
     }
     for (const node of this.#roster) {

@@ -258,7 +258,7 @@ export class OriginLog implements Dot {
   /** For opening: the writer row, then its closed segments in order. */
   load(bytes: Uint8Array): void {
     const reader = new Reader(bytes)
-    this.seq = this.durableSeq = reader.uint()
+    this.seq = reader.uint()
     for (let i = 0; i < this.chain.length; i++) this.chain[i] = reader.uint()
     this.time = reader.uint()
     this.place = reader.uint()

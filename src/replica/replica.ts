@@ -163,8 +163,8 @@ export class Replica {
         const space = this.#byNumber[number.value] as Space
         const log = space.log(this.#origins.nameOf(readOrdered(key, number.next).value))
         log.load(value)
-        space.logBytes += log.bytes
-        space.vector.set(log.origin, log.seq)
+        space.loaded(log)
+        this.#undurable.add(space)
         // Other nodes' times were witnessed, within bounds, when they came; only the own ones must not go back.
         if (nodeOf(log.origin) === this.#config.node) this.clock.witness(log.time, Infinity)
         return
@@ -444,12 +444,15 @@ export class Replica {
       this.#undurable.add(space)
     }
     this.#flushing = []
-    if (durable) {
-      for (const space of this.#undurable) space.durable()
-      this.#undurable.clear()
-    }
+    if (durable) this.durable()
     this.#underWay = false
     this.#takenBytes = 0
+  }
+
+  /** Everything in the store is as durable as this node gets: told after a batch, and after a sync behind opening. */
+  durable(): void {
+    for (const space of this.#undurable) space.durable()
+    this.#undurable.clear()
   }
 
   /** Does a log hold more bytes than its retention allows? */
@@ -498,12 +501,13 @@ export class Replica {
     return last
   }
 
-  /** An earlier incarnation of this node is retired once every roster member has all of it on disk. */
+  /** An earlier incarnation of this node is retired once all of it is on every roster member's disk, and on this one. */
   #retiredIn(space: Space): (origin: OriginId) => boolean {
     return (origin) => {
       if (origin === this.origin || nodeOf(origin) !== this.#config.node) return false
       const log = space.logs.get(origin)
-      return log === undefined || this.cut.of(space.id, origin, log.storedSeq) >= log.seq
+      const seq = log?.seq ?? 0
+      return (log?.storedSeq ?? 0) === seq && this.cut.endsAt(space.id, origin, seq)
     }
   }
 

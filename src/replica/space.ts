@@ -536,6 +536,13 @@ export class Space implements SpaceFacts, EntryHome, LogHome, AdoptionHome {
     if (this.imprint?.moment !== undefined) this.imprint.isStored = true
   }
 
+  /** For opening: the log's rows were read. What a store shows, its disk need not have yet. */
+  loaded(log: OriginLog): void {
+    this.logBytes += log.bytes
+    this.vector.set(log.origin, log.seq)
+    this.#undurable.add(log)
+  }
+
   /** Everything stored so far is as durable as this node gets. */
   durable(): void {
     for (const log of this.#undurable) log.durableSeq = log.storedSeq

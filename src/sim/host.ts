@@ -15,6 +15,7 @@ import type { Space } from '../replica/space.ts'
 import { SimBatch, SimDisk } from './disk.ts'
 import type { Durability, Reach } from './disk.ts'
 import type { Network, NetworkStage, Party } from './network.ts'
+import type { NodeId } from '../wire/frame.ts'
 import { laterPacket } from './packets.ts'
 import type { SimOptions } from './options.ts'
 import type { Rule } from './rules.ts'
@@ -26,6 +27,8 @@ export interface HostStage extends NetworkStage {
   violate(rule: Rule, what: string): void
   makeMachine(config: MachineConfig): Driven
   spaceName(index: number): string
+  /** The nodes that the operator has listed, but for this one. */
+  rosterOf(host: Host): readonly NodeId[]
   applied(host: Host, life: Life, event: Applied): void
   opened(host: Host, life: Life): void
   event(host: Host, event: MachineEvent): void
@@ -161,6 +164,7 @@ export class Host implements Party {
       address: this.address,
       join: joinOf(this.index, options),
       zone: `zone-${this.index % 2}`,
+      roster: stage.rosterOf(this),
       random: prng(this.#chance.uint32()),
       holds: (name) => this.#holds(name),
     })
@@ -185,7 +189,18 @@ export class Host implements Party {
     stage.opened(this, this.current)
     this.receive({ kind: 'local' })
     this.receive({ kind: 'timer' })
+    this.#syncOpened(this.current)
     this.#planChores(number)
+  }
+
+  /** What was written before the start need not be on the disk yet. */
+  #syncOpened(life: Life): void {
+    this.#stage.plan(this.#stage.now + this.#diskMs(), () => {
+      if (this.current !== life) return
+      if (this.#stage.now < this.frozenUntil || this.#stage.now < this.disk.fullUntil) return this.#syncOpened(life)
+      if (this.durability === 'disk') this.disk.sync()
+      this.receive({ kind: 'durable' })
+    })
   }
 
   /** The process ends at once. With `power` the whole host goes, and what was not synced with it. */

@@ -29,6 +29,7 @@ import type { Driven, HostStage, Life } from './host.ts'
 import { Ledger } from './ledger.ts'
 import { marksOf } from './marks.ts'
 import { Network } from './network.ts'
+import type { NodeId } from '../wire/frame.ts'
 import type { SimOptions } from './options.ts'
 import type { Rule, Violation } from './rules.ts'
 import { describe } from './story.ts'
@@ -451,7 +452,14 @@ export class World implements HostStage, Scene {
     if (!own) this.tell(() => `node ${host.index} applies ${delta.origin.slice(16)}-${delta.seq} in ${space.name}`)
   }
 
+  rosterOf(host: Host): readonly NodeId[] {
+    const nodes = this.hosts.flatMap(({ node }) => (node === undefined ? [] : [node as NodeId]))
+    return [...new Set(nodes)].filter((node) => node !== host.node)
+  }
+
   opened(host: Host, life: Life): void {
+    // Whoever runs the fleet lists a node once it is there, and strikes one off that is wiped.
+    for (const other of this.hosts) if (other.replica !== undefined) other.replica.cut.roster = this.rosterOf(other)
     this.#mix(host.index, life.number)
     this.count('node: started')
     for (const checker of this.#checkers) checker.opened?.(host, life)
