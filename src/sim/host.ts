@@ -45,6 +45,9 @@ const retryMs = 250
 const purgeAtOnce = 100
 /** Somebody sees that a node is damaged, sets its directory aside and starts it anew. */
 const repairMs = 2_000
+/** So long a node may say that it is not sound; a warning from longer ago is another story. */
+const warnedMs = 15_000
+const forgottenMs = 60_000
 /** 2027: where every clock starts. */
 export const epochMs = 1_800_000_000_000
 /** The same timer so often in one instant is no progress any more. */
@@ -80,6 +83,8 @@ export class Host implements Party {
   offsetMs: number
   driftPpm: number
   frozenUntil = 0
+  /** Since when the node says that its own rows are not right. */
+  #unsoundSince = Infinity
   /** The clock is right again from here on: drift is counted from then. */
   #driftSince = 0
   /** The latest time that this run of the process was told. */
@@ -141,6 +146,8 @@ export class Host implements Party {
     const number = ++this.#lives
     const fresh = this.#hex16()
     const incarnation = this.#hex16()
+    // Opening turns the store's log into a table, and syncs that: what is read is on the disk.
+    this.disk.sync()
     const node = this.node ?? fresh
     if (this.node === undefined) {
       const batch = new SimBatch()
@@ -531,11 +538,23 @@ export class Host implements Party {
     } else this.setAside()
   }
 
+  /**
+   * The node says of its own rows that they do not add up or cannot be read. It may mend that from a peer; when it still says
+   * so after a while, whoever runs it has read the warnings.
+   */
+  unsound(): void {
+    const { now } = this.#stage
+    if (now - this.#unsoundSince > forgottenMs) this.#unsoundSince = Infinity
+    this.#unsoundSince = Math.min(this.#unsoundSince, now)
+    if (this.disk.damaged && now - this.#unsoundSince > warnedMs) this.setAside()
+  }
+
   /** The directory is damaged and says so: it is set aside, and the node starts anew. */
   setAside(): void {
     this.#stage.count('disk: damage was told, the directory set aside')
     this.#stage.tell(() => `node ${this.index} is damaged: its directory is set aside`)
     this.crash('kill')
+    this.#unsoundSince = Infinity
     const before = this.disk.reach
     this.disk.wipe()
     this.#stage.diskLost(this, before, 'damage')

@@ -398,7 +398,10 @@ export class World implements HostStage, Scene {
       this.rolledBack = true
       host.disk.copyOf(source.disk)
     } else if (action.kind === 'wipe') host.disk.wipe()
-    else if (!host.disk.restore()) this.count('fault: there was no backup')
+    else if (host.disk.restore()) {
+      // Alone it takes over the rights of its earlier life at once, and does not know what that spent since.
+      this.rolledBack = true
+    } else this.count('fault: there was no backup')
     this.diskLost(host, before, action.kind)
     this.plan(this.now + 100, () => host.start())
   }
@@ -471,6 +474,7 @@ export class World implements HostStage, Scene {
         `node ${host.index} tells ${JSON.stringify(event, (name, value: unknown) => (name === 'space' && typeof value === 'object' ? (value as { name: string }).name : value))}`,
     )
     for (const mark of marksOf(event)) this.count(mark)
+    if (event.kind === 'sync' && event.event.kind === 'integrity' && event.event.peer === undefined) host.unsound()
     if (event.kind === 'failed' && event.code === 'store_damaged' && host.disk.damaged) host.setAside()
     if (host.current === undefined || event.kind !== 'session' || event.report.step !== 'adopting') return
     this.#shadows.gap(host, host.current, event.report.space)
