@@ -39,7 +39,7 @@ export interface HostStage extends NetworkStage {
   sent(host: Host, life: Life, bytes: Uint8Array): void
 }
 
-/** As the daemon: how often logs are pruned and expiries looked for, and how a full disk is tried again. */
+/** As the daemon: how often expiries are looked for, and how a full disk is tried again. The machine prunes by itself. */
 const choreMs = 1_000
 const retryMs = 250
 const purgeAtOnce = 100
@@ -472,7 +472,6 @@ export class Host implements Party {
     const life = this.current as Life
     const { replica } = life.machine
     this.#guarded(() => {
-      replica.prune(this.nowMs, this.#stage.retention)
       this.#purge(replica)
       for (const space of replica.spaces) if (space.nextExpiry <= this.nowMs) this.#expire(replica, space)
     })

@@ -31,7 +31,7 @@ export const required: readonly string[] = [
   'session: adopting, late',
   'adoption: a sealed snapshot is folded in',
   'adoption: resumed from the disk',
-  'event: pruned',
+  'log: a part of it was pruned',
   'member: suspect',
   'member: dead',
   'member: left',
