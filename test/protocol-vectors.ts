@@ -16,7 +16,7 @@ import type { Replica } from '../src/replica/replica.ts'
 import type { Space } from '../src/replica/space.ts'
 import { digest, leafOf } from '../src/replica/tree.ts'
 import { decodePacket, encodePacket } from '../src/wire/codec.ts'
-import type { Frame, NodeId } from '../src/wire/frame.ts'
+import type { ChainHead, Frame, NodeId } from '../src/wire/frame.ts'
 import { shortNameOf, spaceIdOf } from '../src/wire/names.ts'
 
 const ascii = (text: string): Uint8Array => new TextEncoder().encode(text)
@@ -128,6 +128,8 @@ function frames(): Frame[] {
     { origin: a, seq: 7 },
     { origin: b, seq: 300 },
   ]
+  const chained: ChainHead[] = dots.map((dot, at) => ({ ...dot, chain: bytes(16, 16 * at) }))
+  const [firstHead, lastHead] = chained as [ChainHead, ChainHead]
   return [
     {
       kind: 'hello',
@@ -180,8 +182,14 @@ function frames(): Frame[] {
       answer: false,
     },
     { kind: 'stored', space: id, vector: dots },
-    { kind: 'chains', space: id, heads: dots.map((dot, at) => ({ ...dot, chain: bytes(16, 16 * at) })), answer: true },
-    { kind: 'tree-ask', space: id, session: 1, vector: dots, sums: bytes(16, 0), after: '' },
+    {
+      kind: 'chains',
+      space: id,
+      heads: [firstHead, { ...lastHead, fork: { seq: 280, at: 282, link: bytes(8, 40) } }],
+      links: [{ origin: a, from: 6, links: bytes(16, 60) }],
+      answer: true,
+    },
+    { kind: 'tree-ask', space: id, session: 1, vector: chained, sums: bytes(16, 0), after: '' },
     {
       kind: 'tree-offer',
       space: id,

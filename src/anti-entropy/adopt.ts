@@ -11,7 +11,7 @@
  *
  * Nothing is believed: order, buckets, dots and, where nothing but W is here, the root that all of it must come to.
  */
-import { compareUtf8, equalBytes } from '../base/bytes.ts'
+import { compareUtf8 } from '../base/bytes.ts'
 import { SkeinError } from '../base/errors.ts'
 import { lanes } from '../base/hash.ts'
 import { limits } from '../base/limits.ts'
@@ -25,11 +25,14 @@ import type { OriginId, ReadonlyVector, Vector } from '../crdt/dot.ts'
 import { decodeSnapshot } from '../crdt/state.ts'
 import { Buckets, Staging, gather, joining, noCells, replacing } from '../replica/adoption.ts'
 import type { Moment } from '../replica/adoption.ts'
+import { meet } from '../replica/forks.ts'
+import { isTooBusy, mayBeLost, readopt } from '../replica/readopt.ts'
 import type { Correction, Space } from '../replica/space.ts'
 import { digest, leafOf } from '../replica/tree.ts'
 import type { Sum } from '../replica/tree.ts'
 import type { Head, NodeId, TreeAsk, TreeCells, TreeOffer } from '../wire/frame.ts'
-import { exchanged, rootBytes, sameSum, sumOf } from './digests.ts'
+import { exchanged, sameSum, sumOf } from './digests.ts'
+import type { Forks } from './forks.ts'
 import type { Moments } from './moments.ts'
 import { Tally } from './output.ts'
 import type { SessionReport, Shared } from './output.ts'
@@ -39,7 +42,7 @@ import type { Scans } from './scan.ts'
 /** Dots in the contexts of an offer, over its frames: two thousand origins that have seen each other. */
 const mostDots = 16 * limits.frameDots
 
-type State = 'sum' | 'ask' | 'take' | 'store' | 'keys' | 'done'
+type State = 'sum' | 'ask' | 'take' | 'store' | 'keys' | 'renew' | 'done'
 
 export class Adopt {
   readonly space: Space
@@ -49,8 +52,13 @@ export class Adopt {
   /** The link is gone; the peer may still have the snapshot. */
   paused: boolean = false
   outcome: SessionReport['outcome'] | 'sealed' | undefined
+  /** The peer has closed an origin of which another history is here: its snapshot must take the place of what is here. */
+  isAstray: boolean = false
   readonly #shared: Shared
   readonly #scans: Scans
+  readonly #forks: Forks
+  /** It does. */
+  readonly #isForked: boolean
   readonly #tally: Tally
   #state: State = 'sum'
   #scan = 0
@@ -81,9 +89,19 @@ export class Adopt {
   #acknowledged = 0
   readonly #keys: string[] = []
 
-  constructor(shared: Shared, scans: Scans, space: Space, peer: NodeId, nowMs: number) {
+  constructor(
+    shared: Shared,
+    scans: Scans,
+    forks: Forks,
+    space: Space,
+    peer: NodeId,
+    nowMs: number,
+    isForked: boolean,
+  ) {
     this.#shared = shared
     this.#scans = scans
+    this.#forks = forks
+    this.#isForked = isForked
     this.space = space
     this.peer = peer
     this.session = shared.random.uint32()
@@ -92,6 +110,10 @@ export class Adopt {
   }
 
   start(moments: Moments): void {
+    if (this.#isForked) {
+      this.#spill()
+      return this.#ask(new Uint8Array(0))
+    }
     if (this.space.tree.root[4] === 0) return this.#ask(new Uint8Array(0))
     // Which buckets are alike is only true of the cells as they were summed up: until W is known, nothing of others comes.
     this.space.target = everything
@@ -141,11 +163,14 @@ export class Adopt {
   #ask(sums: Uint8Array): void {
     this.#state = 'ask'
     this.#tally.roundTrips++
-    this.#send({ kind: 'tree-ask', space: this.space.id, session: this.session, vector: this.#dots(), sums, after: '' })
-  }
-
-  #dots(): TreeAsk['vector'] {
-    return Array.from(this.space.vector, ([origin, seq]) => ({ origin, seq }))
+    this.#send({
+      kind: 'tree-ask',
+      space: this.space.id,
+      session: this.session,
+      vector: this.space.chainHeads(limits.chainHeads),
+      sums,
+      after: '',
+    })
   }
 
   #send(frame: TreeAsk): void {
@@ -173,24 +198,14 @@ export class Adopt {
     this.movedMs = nowMs
     const width = this.#own?.width ?? 0
     if (offer.buckets.length !== width / 8 && offer.buckets.length > 0) wrong('buckets that were not asked for')
+    if (!this.#isFit(offer, nowMs)) return
     for (const head of offer.heads) {
-      const { origin, seq, chain } = head
-      const log = space.logs.get(origin)
-      const isOwn = origin === this.#shared.replica.origin
-      const mine = log?.seq ?? 0
-      // Whoever knows more of this origin than it does itself has met a copy of it; and one head has one chain.
-      if (
-        (isOwn && seq > mine) ||
-        (seq === mine && log !== undefined && !equalBytes(chain, rootBytes(log.chain, 16)))
-      ) {
-        const event = { kind: 'fork', space, peer: this.peer, origin, seq } as const
-        this.#shared.outputs.push({ kind: 'event', event })
-        return this.end('refused', nowMs)
-      }
+      const { origin, seq, chain, fork } = head
       if (this.#vector.has(origin)) wrong('one origin has two heads')
       this.#vector.set(origin, seq)
       // Byte fields are views of a packet that will be gone.
-      this.#heads.push({ ...head, chain: chain.slice() })
+      const kept = fork && { fork: { ...fork, link: fork.link.slice() } }
+      this.#heads.push({ ...head, chain: chain.slice(), ...kept })
       this.#contextDots += head.context.length
     }
     if (this.#contextDots > mostDots) wrong('more context than is held')
@@ -199,7 +214,28 @@ export class Adopt {
     this.#root = sumOf(offer.root, offer.count)
     this.#buckets = new Buckets(offer.buckets.slice())
     this.#state = 'take'
-    space.target = this.#vector
+    // What takes the place of everything here may meet anything here.
+    if (!this.#isForked) space.target = this.#vector
+  }
+
+  /** Nothing is merged across a fork. */
+  #isFit(offer: TreeOffer, nowMs: number): boolean {
+    const { space, peer } = this
+    const { replica } = this.#shared
+    let isFit = true
+    for (const head of offer.heads) {
+      // Whoever knows more of this origin than it does itself has met a copy of it.
+      const isCopied = head.origin === replica.origin && head.seq > (space.vector.get(head.origin) ?? 0)
+      if (isCopied) replica.renewSoon()
+      const { kind } = meet(space, head, undefined)
+      if (kind === 'astray') this.isAstray = true
+      if (kind !== 'none' && kind !== 'take' && kind !== 'tell') this.#forks.found(space, peer, head)
+      if (isCopied || (kind !== 'none' && kind !== 'take')) isFit = false
+    }
+    // Of the better side of a fork all is taken.
+    if (this.#isForked) return true
+    if (!isFit) this.end('refused', nowMs)
+    return isFit
   }
 
   /** Cells of the snapshot. Throws `malformed`. */
@@ -267,7 +303,56 @@ export class Adopt {
   stored(nowMs: number): void {
     if (this.#staging === undefined) return
     if (this.#state === 'take') this.#acknowledge()
-    else if (this.#state === 'store' && this.#staging.storedCount === this.#lastKeys.length) this.#seal(nowMs)
+    else if (this.#state === 'store' && this.#staging.storedCount === this.#lastKeys.length) {
+      if (this.#isForked) this.#look(nowMs)
+      else this.#seal(nowMs)
+    }
+  }
+
+  /** Which cells may be lost? */
+  #look(nowMs: number): void {
+    const { space } = this
+    // Without the record of a fork that went against this side nothing would be settled.
+    if (!this.isAstray) return this.end('refused', nowMs)
+    this.isAstray = false
+    this.#state = 'keys'
+    const isLost = mayBeLost(space, this.#heads)
+    this.#keys.push(...space.unstored(''))
+    this.#scan = this.#scans.start(space, {
+      entry: (entry) => {
+        let isMeant = false
+        eachSibling(entry, (_, __, sibling) => {
+          isMeant ||= isLost(sibling)
+        })
+        if (isMeant) this.#keys.push(entry.key)
+      },
+      page: (done) => {
+        if (!done) return this.#scans.more(this.#scan)
+        // The vector may go back: what is written from here on is written by another.
+        this.#state = 'renew'
+        this.#shared.replica.renewSoon()
+      },
+      failed: (why) => this.#damaged(why),
+    })
+    this.#scans.more(this.#scan)
+  }
+
+  /** Another incarnation is there, and has written nothing. */
+  renewed(nowMs: number): void {
+    if (this.#state !== 'renew') return
+    const { space } = this
+    const { replica } = this.#shared
+    if (isTooBusy(replica)) return this.end('late', nowMs)
+    const snapshot = { heads: this.#heads, buckets: this.#buckets, lastKeys: this.#lastKeys, keys: new Set(this.#keys) }
+    try {
+      this.#forks.settled(space, this.peer, readopt(replica, space, snapshot, nowMs))
+    } catch (error) {
+      if (!(error instanceof SkeinError)) throw error
+      return this.#damaged(error.message)
+    }
+    this.#staging = undefined
+    this.#state = 'done'
+    this.outcome = 'sealed'
   }
 
   /** All of it is here. */
@@ -370,6 +455,7 @@ export class Adopt {
 
   /** Is over, unless it was already. */
   end(outcome: SessionReport['outcome'], nowMs: number): void {
+    if (this.#isForked) this.isAstray = false
     if (this.outcome !== undefined && this.outcome !== 'sealed') return
     if (this.outcome === undefined) {
       this.space.target = undefined

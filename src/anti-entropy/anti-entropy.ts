@@ -12,16 +12,18 @@
 import { equalBytes } from '../base/bytes.ts'
 import { SkeinError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
-import type { Dot, Vector } from '../crdt/dot.ts'
+import type { Dot, OriginId, Vector } from '../crdt/dot.ts'
 import type { Prng } from '../base/prng.ts'
 import type { Row, RowReader } from '../base/rows.ts'
+import { meet } from '../replica/forks.ts'
 import type { Replica } from '../replica/replica.ts'
 import type { Space } from '../replica/space.ts'
-import type { Frame, Greeting, NodeId, SpaceId, TreeAsk } from '../wire/frame.ts'
+import type { Chains, Frame, Greeting, NodeId, SpaceId, TreeAsk } from '../wire/frame.ts'
 import { Adopt } from './adopt.ts'
 import { rootBytes } from './digests.ts'
 import { Exchange } from './exchange.ts'
 import { Fold } from './fold.ts'
+import { Forks } from './forks.ts'
 import { Integrity } from './integrity.ts'
 import { Moments } from './moments.ts'
 import { Offer } from './offer.ts'
@@ -64,6 +66,7 @@ export class AntiEntropy {
   readonly #byId = new Map<SpaceId, Space>()
   readonly #scans: Scans
   readonly #moments: Moments
+  readonly #forks: Forks
   /** Snapshots on their way here: one a space. */
   readonly #adopting = new Map<Space, Adopt>()
   readonly #folding = new Map<Space, Fold>()
@@ -79,6 +82,7 @@ export class AntiEntropy {
     this.#shared = { node, replica, random, bounds: { ...usualBounds, ...bounds }, outputs: this.outputs }
     this.#scans = new Scans(this.outputs)
     this.#moments = new Moments(replica)
+    this.#forks = new Forks(this.#shared)
   }
 
   linkUp(node: NodeId, nowMs: number): void {
@@ -96,7 +100,12 @@ export class AntiEntropy {
     const peer = this.#peers.get(node)
     if (peer === undefined) return
     for (const exchange of peer.exchanges.values()) exchange.end('lost', nowMs)
-    for (const adopt of this.#adopting.values()) if (adopt.peer === node) adopt.paused = true
+    for (const adopt of this.#adopting.values()) {
+      if (adopt.peer !== node) continue
+      adopt.paused = true
+      // Nothing was offered: whoever else is there may be asked.
+      if (adopt.isWaiting && !adopt.hasTarget) adopt.end('lost', nowMs)
+    }
     for (const offer of this.#offers) if (offer.peer === node) offer.paused = true
     for (const dispute of this.#integrity.values()) {
       if (dispute.peer === node && dispute.state !== 'repair') dispute.end('lost', nowMs)
@@ -108,6 +117,20 @@ export class AntiEntropy {
   /** Something was written or received: once it is quiet, somebody is greeted about it. */
   changed(nowMs: number): void {
     this.#burstAt = nowMs + this.#shared.bounds.burstMs
+  }
+
+  /** The peer pushed a delta that does not follow what is here, or lies beyond the end of its origin. */
+  suspect(node: NodeId, space: Space, origin: OriginId, nowMs: number): void {
+    const peer = this.#peers.get(node)
+    if (peer === undefined) return
+    this.#forks.suspect(space, origin)
+    this.#exchange(peer, space, space.id).startChains(nowMs)
+  }
+
+  /** The replica writes as another incarnation from now on, and has not written yet. */
+  renewed(nowMs: number): void {
+    for (const adopt of this.#adopting.values()) adopt.renewed(nowMs)
+    this.#tidy(nowMs)
   }
 
   /** A batch of the replica is in the store. To be called before the next one is written. */
@@ -154,6 +177,8 @@ export class AntiEntropy {
       if (adopt.outcome === 'sealed') adopt.end('done', nowMs)
       this.#adopting.delete(space)
       if (adopt.outcome === 'done') this.#greetBack(adopt.peer, space)
+      const peer = this.#peers.get(adopt.peer)
+      if (adopt.isAstray && peer !== undefined) this.#adopt(peer, space, nowMs, true)
     }
     for (const [space, integrity] of this.#integrity) {
       if (integrity.state !== 'over') continue
@@ -256,7 +281,8 @@ export class AntiEntropy {
       if (nowMs - told.atMs < storedMs) continue
       const news: Dot[] = []
       for (const { origin, durableSeq } of space.logs.values()) {
-        if (durableSeq <= (told.vector.get(origin) ?? 0)) continue
+        // Also less than before: who left the losing side of a fork went back.
+        if (durableSeq === (told.vector.get(origin) ?? 0)) continue
         news.push({ origin, seq: durableSeq })
         told.vector.set(origin, durableSeq)
       }
@@ -291,11 +317,12 @@ export class AntiEntropy {
       case 'vector':
         return this.#exchange(peer, space, frame.space).vector(frame, nowMs)
       case 'chains':
-        return this.#exchange(peer, space, frame.space).chains(frame, nowMs)
+        return this.#compare(peer, space, frame, nowMs)
       case 'deltas': {
         const arrival = this.#exchange(peer, space, frame.space).deltas(frame, nowMs)
         if (arrival === 'done') this.#greet(peer.node, space, frame.space)
         else if (arrival === 'below') this.#adopt(peer, space, nowMs)
+        else if (arrival === 'forked') this.#exchange(peer, space, frame.space).startChains(nowMs)
         return
       }
       case 'stored': {
@@ -356,10 +383,31 @@ export class AntiEntropy {
     return this.#offers.find((offer) => offer.peer === peer && offer.space === space && !offer.ended)
   }
 
-  /** Takes over what the peer has: a delta log does not help any more. */
-  #adopt(peer: Peer, space: Space, nowMs: number): void {
+  #compare(peer: Peer, space: Space, frame: Chains, nowMs: number): void {
+    const { isAstray, isClosed } = this.#exchange(peer, space, frame.space).chains(frame, nowMs)
+    if (isClosed) this.#tellForks(space)
+    if (isAstray) this.#adopt(peer, space, nowMs, true)
+  }
+
+  /** An origin ended here: whoever waits for more of it, or has more of it, is to know. */
+  #tellForks(space: Space): void {
+    for (const peer of this.#peers.values()) {
+      if (!peer.spaces.has(space.id)) continue
+      this.outputs.push({ kind: 'send', to: peer.node, frame: this.#forks.frame(space, space.id, false) })
+    }
+  }
+
+  /**
+   * Takes over what the peer has: a delta log does not help any more. From the better side of a fork it takes the place of
+   * what is here.
+   */
+  #adopt(peer: Peer, space: Space, nowMs: number, isForked: boolean = false): void {
     if (this.#adopting.has(space) || space.catchingUp) return
-    const adopt = new Adopt(this.#shared, this.#scans, space, peer.node, nowMs)
+    // Nothing is merged across a fork, so it would only be refused.
+    if (!isForked && this.#forks.hasSuspects(space)) {
+      return this.#exchange(peer, space, space.id).startChains(nowMs)
+    }
+    const adopt = new Adopt(this.#shared, this.#scans, this.#forks, space, peer.node, nowMs, isForked)
     this.#adopting.set(space, adopt)
     adopt.start(this.#moments)
   }
@@ -378,7 +426,13 @@ export class AntiEntropy {
     const buckets = ask.sums.length / 8
     // Every offer reads the whole space: few at a time, and none from what is not whole itself.
     const isFine = ask.after === '' && (buckets === 0 || (Number.isInteger(Math.log2(buckets)) && buckets >= 8))
-    if (!isFine || since < offerPauseMs || this.#offers.length >= offers || space.catchingUp) {
+    if (
+      !isFine ||
+      !this.#mayOffer(peer, space, ask, nowMs) ||
+      since < offerPauseMs ||
+      this.#offers.length >= offers ||
+      space.catchingUp
+    ) {
       const frame = { kind: 'tree-ack', space: space.id, session: ask.session, seq: 0, stop: true } as const
       this.outputs.push({ kind: 'send', to: peer.node, frame })
       return
@@ -387,6 +441,19 @@ export class AntiEntropy {
     const offer = new Offer(this.#shared, this.#scans, space, peer.node, { ...ask, sums: ask.sums.slice() }, nowMs)
     this.#offers.push(offer)
     this.#moments.next(space, (moment) => offer.begin(moment))
+  }
+
+  /** Nothing is merged across a fork: it is settled first. Who is on the losing side may take the better one. */
+  #mayOffer(peer: Peer, space: Space, ask: TreeAsk, nowMs: number): boolean {
+    let isFine = true
+    for (const head of ask.vector) {
+      const { kind } = meet(space, head, undefined)
+      if (kind === 'none' || kind === 'tell' || kind === 'take') continue
+      this.#forks.found(space, peer.node, head)
+      isFine = false
+    }
+    if (!isFine) this.#exchange(peer, space, space.id).startChains(nowMs)
+    return isFine
   }
 
   #greeted(peer: Peer, space: Space, frame: Greeting, nowMs: number): void {
@@ -426,7 +493,8 @@ export class AntiEntropy {
 
   #exchange(peer: Peer, space: Space, id: SpaceId): Exchange {
     let exchange = peer.exchanges.get(id)
-    if (exchange === undefined) peer.exchanges.set(id, (exchange = new Exchange(this.#shared, space, id, peer.node)))
+    if (exchange === undefined)
+      peer.exchanges.set(id, (exchange = new Exchange(this.#shared, this.#forks, space, id, peer.node)))
     return exchange
   }
 

@@ -16,9 +16,11 @@ import { equalBytes } from '../base/bytes.ts'
 import { covers } from '../crdt/dot.ts'
 import type { Dot, OriginId, ReadonlyVector, Vector } from '../crdt/dot.ts'
 import { missing } from '../replica/catch-up.ts'
+import type { Received } from '../replica/replica.ts'
 import type { Space } from '../replica/space.ts'
 import { shortNameOf } from '../wire/names.ts'
-import type { ChainHead, Chains, Deltas, NodeId, SpaceId, VectorEntry, VectorFrame } from '../wire/frame.ts'
+import type { Chains, Deltas, NodeId, SpaceId, VectorEntry, VectorFrame } from '../wire/frame.ts'
+import type { Compared, Forks } from './forks.ts'
 import { Tally } from './output.ts'
 import type { Shared } from './output.ts'
 
@@ -29,7 +31,7 @@ interface Flight extends Dot {
   readonly sizeBytes: number
 }
 
-export type Arrival = 'moved' | 'done' | 'below' | 'nothing'
+export type Arrival = 'moved' | 'done' | 'below' | 'nothing' | 'forked'
 
 export class Exchange {
   readonly space: Space
@@ -40,6 +42,7 @@ export class Exchange {
   movedMs: number = -Infinity
   startedMs: number = -Infinity
   readonly #shared: Shared
+  readonly #forks: Forks
   #tally = new Tally(0)
   #form: Form = 'short'
   /** Both contexts at the start of the last exchange. */
@@ -48,10 +51,12 @@ export class Exchange {
   #theirs: Vector | undefined
   #flights: Flight[] = []
   #flying = 0
+  #comparedMs = -Infinity
   #servedMs = -Infinity
 
-  constructor(shared: Shared, space: Space, id: SpaceId, peer: NodeId) {
+  constructor(shared: Shared, forks: Forks, space: Space, id: SpaceId, peer: NodeId) {
     this.#shared = shared
+    this.#forks = forks
     this.space = space
     this.id = id
     this.peer = peer
@@ -63,10 +68,13 @@ export class Exchange {
     const before = this.#before
     const same = before !== undefined && equalBytes(before.mine, mine) && equalBytes(before.theirs, theirContext)
     // What moved nothing is followed by the next fuller form, and when even chains explained nothing, by the first again.
-    if (same && this.#form === 'chains') {
+    const isSuspect = this.#forks.hasSuspects(this.space)
+    if (same && this.#form === 'chains' && !isSuspect) {
       this.#shared.outputs.push({ kind: 'event', event: { kind: 'stuck', space: this.space, peer: this.peer } })
     }
-    this.#form = !same || this.#form === 'chains' ? 'short' : this.#form === 'short' ? 'full' : 'chains'
+    if (this.#form === 'chains') this.#form = 'short'
+    else if (isSuspect) this.#form = 'chains'
+    else this.#form = !same ? 'short' : this.#form === 'short' ? 'full' : 'chains'
     this.#before = { mine, theirs: theirContext }
     this.#tally = new Tally(nowMs)
     this.startedMs = nowMs
@@ -74,6 +82,17 @@ export class Exchange {
     this.asked = true
     if (this.#form === 'chains') this.#sendChains(true)
     else this.#sendVector(true)
+  }
+
+  /** What the peer sent does not follow what is here: both tell their chains. */
+  startChains(nowMs: number): void {
+    if (nowMs - this.#comparedMs < this.#shared.bounds.pauseMs) return
+    this.#form = 'chains'
+    this.asked = true
+    this.startedMs = nowMs
+    this.movedMs = nowMs
+    this.#sendChains(true)
+    this.#comparedMs = nowMs
   }
 
   /** Whatever was under way is forgotten: the next greeting starts again. */
@@ -177,6 +196,7 @@ export class Exchange {
     const { replica } = this.#shared
     const wasAsked = this.asked
     let applied = 0
+    let isForked = false
     for (const { origin, seq, bodies } of frame.runs) {
       for (const [at, body] of bodies.entries()) {
         const dot = { origin, seq: seq + at }
@@ -184,15 +204,18 @@ export class Exchange {
         this.#tally.bytesIn += body.length
         this.#tally.deltasIn++
         if (outcome === 'applied') applied++
-        if (outcome === 'forked') {
-          this.#shared.outputs.push({
-            kind: 'event',
-            event: { kind: 'fork', space: this.space, peer: this.peer, ...dot },
-          })
+        if (isOfFork(outcome)) {
+          this.#forks.suspect(this.space, origin)
+          isForked = true
         }
       }
     }
     this.movedMs = nowMs
+    if (isForked) {
+      this.asked = false
+      this.#before = undefined
+      return 'forked'
+    }
     if (!wasAsked) return applied > 0 ? 'moved' : 'nothing'
     this.#tally.roundTrips++
     if (frame.more) {
@@ -212,18 +235,17 @@ export class Exchange {
     return applied > 0 ? 'done' : 'nothing'
   }
 
-  /** Vectors are equal and contexts are not: where do the histories part? */
-  chains(frame: Chains, nowMs: number): void {
-    const { outputs } = this.#shared
-    const { space, peer } = this
+  /** Vectors are equal and contexts are not, or something did not follow: where do the histories part? */
+  chains(frame: Chains, nowMs: number): Compared {
+    const wasAsked = this.asked && !frame.answer
     this.movedMs = nowMs
-    for (const { origin, seq, chain } of frame.heads) {
-      const log = space.logs.get(origin)
-      if (log === undefined || log.seq !== seq || equalBytes(chain, chainBytes(log.chain))) continue
-      outputs.push({ kind: 'event', event: { kind: 'fork', space, peer, origin, seq } })
+    this.asked = false
+    const compared = this.#forks.compare(this.space, this.peer, frame, wasAsked, nowMs)
+    if (compared.reply !== undefined) {
+      this.asked = compared.reply === 'answer'
+      this.#send(this.#forks.frame(this.space, this.id, this.asked, frame))
     }
-    if (frame.answer) this.#sendChains(false)
-    else this.asked = false
+    return compared
   }
 
   #resolve(frame: VectorFrame): { theirs: Vector; ahead: boolean } {
@@ -261,11 +283,7 @@ export class Exchange {
   }
 
   #sendChains(answer: boolean): void {
-    const heads: ChainHead[] = []
-    for (const { origin, seq, chain } of this.space.logs.values()) {
-      if (seq > 0) heads.push({ origin, seq, chain: chainBytes(chain) })
-    }
-    this.#send({ kind: 'chains', space: this.id, heads, answer })
+    this.#send(this.#forks.frame(this.space, this.id, answer))
   }
 
   #deltas(runs: Deltas['runs'], more: boolean): void {
@@ -277,10 +295,7 @@ export class Exchange {
   }
 }
 
-/** The 16 bytes of a chain, as frames carry them. */
-export function chainBytes(chain: Uint32Array): Uint8Array {
-  const bytes = new Uint8Array(16)
-  const view = new DataView(bytes.buffer)
-  for (let i = 0; i < 4; i++) view.setUint32(4 * i, chain[i] as number)
-  return bytes
+/** Does what became of a delta speak of two histories of its origin? */
+export function isOfFork(received: Received): boolean {
+  return received === 'forked' || received === 'closed' || received === 'copied'
 }

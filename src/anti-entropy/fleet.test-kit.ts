@@ -34,7 +34,11 @@ export class Member {
   /** Something was written here that no batch has taken yet. */
   unsaved = false
   readonly #fleet: Fleet
-  readonly #config: Partial<ReplicaConfig>
+  #config: Partial<ReplicaConfig>
+  /** Whose memory it runs: its own, but for a clone. */
+  #identity: string
+  /** It has asked for another incarnation. */
+  isRenewing = false
   readonly scans: Map<
     number,
     { readonly rows: MapRows; readonly list: readonly (readonly [Uint8Array, Uint8Array])[]; at: number }
@@ -44,13 +48,16 @@ export class Member {
     this.#fleet = fleet
     this.#config = {
       ...config,
+      copied: () => {
+        this.isRenewing = true
+      },
       applied: ({ own, delta }) => {
         if (!own) return
         this.unsaved = true
         fleet.written.push(delta)
       },
     }
-    this.node = nodeId(number)
+    this.node = this.#identity = nodeId(number)
     this.replica = openReplica(this.rows, this.node, this.#config)
     this.space = this.replica.open('s')
     this.sync = this.#open()
@@ -66,10 +73,29 @@ export class Member {
     this.unsaved = false
   }
 
+  /** From here on it is another's memory, cloned while it runs: the same incarnation, met under another name. */
+  becomeCloneOf(other: Member): void {
+    other.commit()
+    this.rows = other.rows.clone()
+    this.#identity = other.#identity
+    const { incarnation: _, ...rest } = this.#config
+    this.#config = { ...rest, incarnation: other.replica.origin.slice(16) }
+    this.restart()
+    this.space.recallNews(this.replica.origin)
+    this.#config = rest
+  }
+
+  renew(incarnation: string): void {
+    this.isRenewing = false
+    this.replica.renew(incarnation)
+    this.sync.renewed(this.#fleet.nowMs)
+  }
+
   /** As after a crash: what was not committed is gone. */
   restart(): void {
     this.#fleet.drop(this.node)
-    this.replica = openReplica(this.rows, this.node, this.#config)
+    this.isRenewing = false
+    this.replica = openReplica(this.rows, this.#identity, this.#config)
     this.space = this.replica.open('s')
     this.sync = this.#open()
     this.scans.clear()
@@ -130,6 +156,7 @@ export class Fleet {
   filter: (letter: Letter) => boolean = () => true
   /** Every delta, in the order in which they were written, which is a causal one. */
   readonly written: Delta[] = []
+  #renewed = 0
   /** Commit whenever there is something to commit. */
   commits = true
 
@@ -232,6 +259,8 @@ export class Fleet {
     if (waiting.length > 0) kinds.push(() => this.#store(waiting[0] as Member))
     if (this.#pages.length > 0) kinds.push(() => this.#page())
     if (this.letters.length > 0) kinds.push(() => this.#deliver())
+    const renewing = this.members.find(({ isRenewing }) => isRenewing)
+    if (renewing !== undefined) kinds.push(() => this.#renew(renewing))
     if (kinds.length === 0) return false
     this.random.pick(kinds)()
     return true
@@ -250,6 +279,11 @@ export class Fleet {
     const rows = running.list.slice(running.at, running.at + this.pageRows)
     running.at += rows.length
     member.sync.page(scan, rows, running.at >= running.list.length, running.rows, this.nowMs)
+    this.collect(member)
+  }
+
+  #renew(member: Member): void {
+    member.renew((++this.#renewed).toString(16).padStart(16, 'e'))
     this.collect(member)
   }
 

@@ -1,6 +1,6 @@
 /** What anti-entropy wants done and what it has to tell; see AntiEntropy. Outputs come in the order of duty. */
 import type { Prng } from '../base/prng.ts'
-import type { ReadonlyVector } from '../crdt/dot.ts'
+import type { OriginId, ReadonlyVector } from '../crdt/dot.ts'
 import type { Replica } from '../replica/replica.ts'
 import type { Space } from '../replica/space.ts'
 import type { Frame, NodeId } from '../wire/frame.ts'
@@ -43,13 +43,18 @@ export type SyncEvent =
       readonly what: string
       readonly keys: readonly string[]
     }
-  /** Two histories under one name, seen at this sequence. */
+  /** Two histories under one name: raised when it is found, unless it is settled at once, and when it is settled here. */
   | {
       readonly kind: 'fork'
       readonly space: Space
       readonly peer: NodeId
-      readonly origin: string
+      readonly origin: OriginId
+      /** Below it they are the same, as far as is known; where it was found, until it is settled. */
       readonly seq: number
+      /** Chain hashes of both, at their ends; undefined where nothing here ever knew the losing one. */
+      readonly winner: Uint8Array
+      readonly loser: Uint8Array | undefined
+      readonly settled: boolean
     }
   /** Vectors are equal, contexts are not, and nothing that was exchanged explains it. */
   | { readonly kind: 'stuck'; readonly space: Space; readonly peer: NodeId }

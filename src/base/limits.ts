@@ -53,6 +53,14 @@ export const limits = {
   waitingDeltas: 10_000,
   /** Their bytes. */
   waitingBytes: 16_777_216,
+  /** Origins whose chains one frame tells: with leaf sums beside them they fit a packet. */
+  chainHeads: 8192,
+  /** Forks of a space whose losing deltas are kept as evidence. A guess: each is a fault that somebody is to look at. */
+  forkEvidence: 16,
+  /** Bytes of losing deltas that are kept of one fork: the first ones tell the most. A guess. */
+  forkEvidenceBytes: 262_144,
+  /** Chain hashes of one origin told to find where it forked. A guess: tails are short, since peers meet within seconds. */
+  forkLinks: 256,
   /** Structs that one Yjs update may claim, and operations of one Automerge change. */
   documentItems: 200_000,
   /** Bytes of one packet, a message on a link, before and after it is unpacked; so also of one frame. */

@@ -37,7 +37,10 @@ export function compareDots(a: Dot, b: Dot): number {
 export type Vector = Map<OriginId, number>
 export type ReadonlyVector = ReadonlyMap<OriginId, number>
 
-export function covers(vector: ReadonlyVector, dot: Dot): boolean {
+/** As much of a vector as it takes to ask it. */
+export type Seen = Pick<ReadonlyVector, 'get'>
+
+export function covers(vector: Seen, dot: Dot): boolean {
   return dot.seq <= (vector.get(dot.origin) ?? 0)
 }
 

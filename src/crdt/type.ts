@@ -104,6 +104,8 @@ export interface CrdtType<T = unknown> {
    * account or a fence that a crash took back may have been spent.
    */
   readonly leavesFromDisk?: true
+  /** A cell holds the account of one origin: a copy of it by another does not mean the same. */
+  readonly countsByOrigin?: true
   /** The value that the cells show. Total: cells that hold nonsense are skipped, never thrown over. */
   read(cells: Cells): Reading<T>
   /** What deleting the entry means where it is not just clearing its cells: a claim is released, a budget refuses. */

@@ -1,7 +1,9 @@
 import { expect, test } from 'vitest'
 import { prng } from '../base/prng.ts'
+import type { OriginId } from '../crdt/dot.ts'
 import { budget } from '../crdt/types/budget.ts'
 import { register } from '../crdt/types/register.ts'
+import { spaceRange, table } from '../replica/row-keys.ts'
 import { MapRows } from '../replica/rows.test-kit.ts'
 import { encodePacket } from '../wire/codec.ts'
 import { Machine } from './machine.ts'
@@ -15,6 +17,8 @@ class Bench {
   readonly #queue: { at: number; input: Input }[] = []
   nowMs = 1_800_000_000_000
   #links = 1
+  #renewed = 0
+  readonly #scans = new Map<string, { readonly rows: MapRows; readonly space: number }>()
   readonly #cut = new Set<number>()
   /** Everything that was put out, with who did. */
   readonly outputs: { at: number; output: Output }[] = []
@@ -121,8 +125,23 @@ class Bench {
           if (batch > 0) this.#queue.push({ at, input: { kind: 'stored', batch, durable: true } })
           break
         }
+        case 'scan': {
+          const rows = (this.#rows[at] as MapRows).clone()
+          this.#scans.set(`${at}/${output.scan}`, { rows, space: output.space })
+          break
+        }
+        case 'more': {
+          const scan = this.#scans.get(`${at}/${output.scan}`)
+          if (scan === undefined) break
+          const rows = scan.rows.list(spaceRange(table.entry, scan.space))
+          this.#queue.push({ at, input: { kind: 'page', scan: output.scan, rows, done: true, snapshot: scan.rows } })
+          break
+        }
         case 'renew':
-          this.#queue.push({ at, input: { kind: 'incarnation', incarnation: 'abcdefabcdefabcd' } })
+          this.#queue.push({
+            at,
+            input: { kind: 'incarnation', incarnation: (++this.#renewed).toString(16).padStart(16, 'e') },
+          })
           break
         default:
           break
@@ -213,6 +232,36 @@ test('a copy that meets what its original wrote goes on as another incarnation',
   expect(valueAt(bench, 2, 'k')).toBe('original')
   set(bench, 2, 'k', 'copy')
   expect(valueAt(bench, 0, 'k')).toBe('copy')
+})
+
+test('[F1] two that run one memory are told apart by whom they meet, and nothing of either is lost', () => {
+  const bench = new Bench()
+  const [other, original] = [bench.add(), bench.add()]
+  const [node, incarnation] = [original.replica.origin.slice(0, 16), original.replica.origin.slice(16)]
+  const twin = bench.add({ node, incarnation, join: ['node-0'] })
+  expect(twin.replica.origin).toBe(original.replica.origin)
+  set(bench, 1, 'of the original', 1)
+  set(bench, 2, 'of the twin', 2)
+  set(bench, 2, 'of the twin too', 3)
+  bench.passMs(30_000)
+  expect(original.replica.origin).not.toBe(twin.replica.origin)
+  expect(other.replica.open('s').logs.get(`${node}${incarnation}` as OriginId)?.fork).toBeDefined()
+  set(bench, 1, 'later', 4)
+  set(bench, 2, 'later too', 5)
+  bench.passMs(30_000)
+  for (const at of [0, 1, 2]) {
+    expect(
+      ['of the original', 'of the twin', 'of the twin too', 'later', 'later too'].map((key) => valueAt(bench, at, key)),
+    ).toEqual([1, 2, 3, 4, 5])
+  }
+  const settled = bench.outputs.filter(
+    ({ output }) =>
+      output.kind === 'event' &&
+      output.event.kind === 'sync' &&
+      output.event.event.kind === 'fork' &&
+      output.event.event.settled,
+  )
+  expect(settled.map(({ at }) => at).toSorted((one, other) => one - other)).toEqual([0, 1, 2])
 })
 
 test('bytes that are no packet, and whoever speaks before hello, are a fault and no more', () => {

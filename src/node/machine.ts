@@ -4,6 +4,7 @@
  * obey the very same outputs.
  */
 import { AntiEntropy } from '../anti-entropy/anti-entropy.ts'
+import { isOfFork } from '../anti-entropy/exchange.ts'
 import type { Bounds, Report, SessionReport, SyncEvent } from '../anti-entropy/output.ts'
 import { SkeinError } from '../base/errors.ts'
 import type { Prng } from '../base/prng.ts'
@@ -78,8 +79,6 @@ export type MachineEvent =
   | { readonly kind: 'member'; readonly member: Member; readonly before: MemberState | undefined }
   /** A delta of this origin speaks of what its writer cannot have seen: it was applied void. */
   | { readonly kind: 'void'; readonly space: string; readonly dot: Dot; readonly why: string }
-  /** Other bytes under one dot: the memory of a node was cloned, or somebody lies. */
-  | { readonly kind: 'fork'; readonly space: string; readonly dot: Dot; readonly from: NodeId }
   /** What anti-entropy found and what it did. */
   | { readonly kind: 'sync'; readonly event: SyncEvent }
   | { readonly kind: 'session'; readonly report: SessionReport }
@@ -172,7 +171,7 @@ export class Machine {
     this.#broadcast = new Broadcast({
       self: { node, zone, spaces: this.#held, dialable: address !== '' },
       roster: this.#roster,
-      applied: (space, origin) => this.#space(space)?.vector.get(origin) ?? 0,
+      applied: (space, origin) => this.#space(space)?.reach.get(origin) ?? 0,
     })
     this.#links = new Links({
       node,
@@ -227,6 +226,7 @@ export class Machine {
         this.#incarnation = input.incarnation
         this.replica.renew(input.incarnation)
         this.#renewing = false
+        this.#sync.renewed(nowMs)
         break
       case 'lag':
       case 'leave':
@@ -483,7 +483,7 @@ export class Machine {
         for (const [at, body] of bodies.entries()) {
           const dot = { origin, seq: seq + at }
           const received = this.replica.receive(space, dot, body, nowMs)
-          if (received === 'forked') this.#event({ kind: 'fork', space: space.name, dot, from })
+          if (isOfFork(received)) this.#sync.suspect(from, space, origin, nowMs)
           else if (received === 'known') this.#gossip({ kind: 'duplicate', space: space.id, dot, from }, nowMs)
           else if (received === 'held') this.#gossip({ kind: 'held', space: space.id, dot, from }, nowMs)
         }
@@ -528,8 +528,12 @@ export class Machine {
     for (; at < this.#kept.length; at++) {
       const kept = this.#kept[at] as Kept
       const { space, dot } = kept
-      if ((space.logs.get(dot.origin)?.durableSeq ?? 0) < dot.seq) break
+      const log = space.logs.get(dot.origin)
+      // Its origin ended before it: it will never leave.
+      const isGone = (log?.seq ?? 0) < dot.seq
+      if (!isGone && (log?.durableSeq ?? 0) < dot.seq) break
       space.keptFrom = Infinity
+      if (isGone) continue
       this.#have(kept, nowMs)
     }
     this.#kept.splice(0, at)

@@ -9,10 +9,11 @@ import { assert } from '../base/assert.ts'
 import { hash128, lanes } from '../base/hash.ts'
 import { Reader, Writer } from '../base/msgpack.ts'
 import type { RowReader, RowSink } from '../base/rows.ts'
-import { startChain } from '../crdt/delta.ts'
+import { linkBytes, linkOf, startChain } from '../crdt/delta.ts'
 import type { Chain } from '../crdt/delta.ts'
 import { bytesOf } from '../crdt/dot.ts'
 import type { Dot, OriginId, Vector } from '../crdt/dot.ts'
+import type { Fork } from '../wire/frame.ts'
 import type { Names } from './names.ts'
 import { KeyWriter, Views, table } from './row-keys.ts'
 
@@ -40,6 +41,8 @@ export interface AdoptedHead {
   readonly time: number
   /** All that the origin had seen then. */
   readonly context: readonly Dot[]
+  /** The origin ends there. */
+  readonly fork?: Fork
 }
 
 interface Segment {
@@ -70,6 +73,8 @@ export class OriginLog implements Dot {
   bytes = 0
   /** What the origin had seen of others at its last delta, in full. */
   readonly context: Vector = new Map()
+  /** The origin had two histories: it ends at the sequence that is here. */
+  fork: Fork | undefined = undefined
   dirty = false
   /** The highest sequence that is durable here: what others may count on. */
   durableSeq = 0
@@ -137,10 +142,34 @@ export class OriginLog implements Dot {
     return this.#storedBefore ?? this.seq - this.#waiting.length
   }
 
-  /** Takes over where another replica stands with this origin. What was here of the log would have a gap, so it goes. */
-  adopt({ seq, time, context }: AdoptedHead, chain: Chain, place: number): void {
-    assert(seq > this.seq, 'a head that is adopted is beyond what is here')
-    this.#storedBefore = this.storedSeq
+  /** The first bytes of the chain at a sequence; undefined where the log no longer tells. */
+  linkAt(seq: number): Uint8Array | undefined {
+    if (seq === this.seq) return linkOf(this.chain).slice()
+    if (seq === 0) return linkOf(startChain(this.#home.name, this.#home.generation, this.origin)).slice()
+    const next = this.entry(seq + 1)
+    return next === undefined ? undefined : linkIn(next.body)
+  }
+
+  /** The origin ends here. */
+  close(fork: Fork): void {
+    this.fork = fork
+    this.#digestSeq = -1
+    this.dirty = true
+  }
+
+  /**
+   * Takes over where another replica stands with this origin. What was here of the log would have a gap, so it goes. It may
+   * be less than was here, or another history: then nothing counts as durable until it is stored.
+   */
+  adopt({ seq, time, context, fork }: AdoptedHead, chain: Chain, place: number): void {
+    const isBeyond = seq > this.seq
+    this.#storedBefore = isBeyond ? this.storedSeq : 0
+    if (!isBeyond) {
+      this.durableSeq = 0
+      this.context.clear()
+    }
+    this.#digestSeq = -1
+    this.fork = fork
     this.#adoptionTaken = false
     this.#doomed.push(...this.#segments)
     this.#segments = []
@@ -175,6 +204,7 @@ export class OriginLog implements Dot {
       row.raw(bytesOf(this.origin))
       row.number(this.seq)
       for (const lane of this.chain) row.number(lane)
+      if (this.fork !== undefined) row.number(1)
       hash128(row.bytes, 0, row.at, 0x736b6569, 0x6e2d6865, 0x61640000, 0)
       this.#digestSeq = this.seq
       this.#digest1 = (lanes[0] as number) | 0
@@ -196,6 +226,12 @@ export class OriginLog implements Dot {
 
   flush(sink: RowSink): void {
     const { number: space } = this.#home
+    // What goes goes first: an origin that was set back may write the same keys again.
+    for (const segment of this.#doomed) {
+      for (let seq = segment.first; seq <= segment.last; seq++) sink.del(this.#logKey(seq))
+      sink.del(this.#segmentKey(segment.first))
+    }
+    this.#doomed = []
     const first = this.seq - this.#waiting.length + 1
     for (; this.#taken < this.#waiting.length; this.#taken++) {
       const seq = first + this.#taken
@@ -216,12 +252,9 @@ export class OriginLog implements Dot {
       sink.put(this.#segmentKey(segment.first), row.bytes.subarray(0, row.at))
     }
     this.#closed = []
-    for (const segment of this.#doomed) {
-      for (let seq = segment.first; seq <= segment.last; seq++) sink.del(this.#logKey(seq))
-      sink.del(this.#segmentKey(segment.first))
-    }
-    this.#doomed = []
-    sink.put(keys.start(table.writer).short(space).ordered(this.number).bytes, this.#encode())
+    const key = keys.start(table.writer).short(space).ordered(this.number).bytes
+    if (this.seq === 0) sink.del(key)
+    else sink.put(key, this.#encode())
     this.dirty = false
     this.#adoptionTaken = this.#storedBefore !== undefined
   }
@@ -252,6 +285,12 @@ export class OriginLog implements Dot {
       row.number(this.#home.origins.numberOf(origin))
       row.number(seq)
     }
+    // Rows of an origin that never forked are as they always were.
+    if (this.fork !== undefined) {
+      row.number(this.fork.seq)
+      row.number(this.fork.at)
+      row.bin(this.fork.link)
+    }
     return row.bytes.subarray(0, row.at)
   }
 
@@ -273,6 +312,7 @@ export class OriginLog implements Dot {
       const origin = this.#home.origins.nameOf(reader.uint())
       this.context.set(origin, reader.uint())
     }
+    if (reader.at < bytes.length) this.fork = { seq: reader.uint(), at: reader.uint(), link: reader.bin().slice() }
   }
 
   loadSegment(first: number, bytes: Uint8Array): void {
@@ -291,4 +331,13 @@ export class OriginLog implements Dot {
   #segmentKey(first: number): Uint8Array {
     return keys.start(table.segment).short(this.#home.number).ordered(this.number).ordered(first).bytes
   }
+}
+
+/** A delta begins with its time and the link. */
+function linkIn(body: Uint8Array): Uint8Array {
+  const reader = new Reader(body)
+  reader.array()
+  reader.uint()
+  const link = reader.bin()
+  return link.length === linkBytes ? link.slice() : new Uint8Array(linkBytes)
 }

@@ -19,7 +19,7 @@ import { decodeDelta, encodeDelta, follows, linkOf } from '../crdt/delta.ts'
 import type { Delta } from '../crdt/delta.ts'
 import { covers, nodeOf, originId } from '../crdt/dot.ts'
 import type { Dot, OriginId } from '../crdt/dot.ts'
-import type { Head, SpaceId } from '../wire/frame.ts'
+import type { Fork, Head, SpaceId } from '../wire/frame.ts'
 import { EntryCache } from './cache.ts'
 import { Cut } from './cut.ts'
 import { Names, decodeOrigin, encodeOrigin } from './names.ts'
@@ -64,9 +64,9 @@ export interface Applied {
  * What became of a received delta. `held`: it waits for what it follows, and counts as seen. `full`: there was no room to
  * wait, so it was not seen. `awaited`: a snapshot that is on its way brings it. `forked`: these are other bytes than the
  * ones here under the same dot, or they follow others. `copied`: a copy of this replica wrote it under the present
- * incarnation, which must end first.
+ * incarnation, which must end first. `closed`: its origin ended in a fork, before it.
  */
-export type Received = 'applied' | 'known' | 'held' | 'full' | 'awaited' | 'forked' | 'copied'
+export type Received = 'applied' | 'known' | 'held' | 'full' | 'awaited' | 'forked' | 'copied' | 'closed'
 
 export interface WriteOptions {
   readonly nowMs: number
@@ -269,6 +269,7 @@ export class Replica {
     const { origin } = this
     const { nowMs, agent, reason } = options
     const log = space.logs.get(origin)
+    if (log?.fork !== undefined) throw new SkeinError('busy', 'this node is about to write as another incarnation')
     const seq = (log?.seq ?? 0) + 1
     const before = this.clock.last
     const time = this.clock.peek(nowMs)
@@ -304,8 +305,11 @@ export class Replica {
     this.#whole()
     if (covers(space.vector, dot)) {
       const entry = space.logs.get(dot.origin)?.entry(dot.seq)
-      return entry === undefined || equalBytes(entry.body, body) ? 'known' : 'forked'
+      if (entry === undefined || equalBytes(entry.body, body)) return 'known'
+      if (dot.origin === this.#origin) this.#config.copied?.()
+      return 'forked'
     }
+    if (space.logs.get(dot.origin)?.fork !== undefined) return 'closed'
     if (dot.origin === this.#origin) {
       this.#config.copied?.()
       return 'copied'
@@ -313,7 +317,7 @@ export class Replica {
     if (space.waiting.has(dot)) return 'known'
     if (space.target !== undefined && covers(space.target, dot)) return 'awaited'
     const delta = decodeDelta(dot.origin, dot.seq, body)
-    if (!space.ready(delta)) return space.waiting.hold(delta, body.slice(), nowMs, space.vector) ? 'held' : 'full'
+    if (!space.ready(delta)) return space.waiting.hold(delta, body.slice(), nowMs, space.reach) ? 'held' : 'full'
     if (!follows(delta, space.chainOf(dot.origin))) return 'forked'
     this.#cache.trim()
     this.#take(space, [{ delta, body }], nowMs)
@@ -344,9 +348,22 @@ export class Replica {
     this.vectorMoved(space, nowMs)
   }
 
+  /** The origin has two histories, and this one stands: it ends where it is here, for ever. */
+  close(space: Space, origin: OriginId, fork: Fork, nowMs: number): void {
+    space.log(origin).close(fork)
+    this.#dirty.add(space)
+    if (origin === this.#origin) this.renewSoon()
+    this.vectorMoved(space, nowMs)
+  }
+
+  /** Asks for another incarnation: see `copied`. */
+  renewSoon(): void {
+    this.#config.copied?.()
+  }
+
   /** Applies what waited for the vector to move as it did now, by other ways than a delta. */
   vectorMoved(space: Space, nowMs: number): void {
-    this.#take(space, space.waiting.releaseAll(space.vector), nowMs)
+    this.#take(space, space.waiting.releaseAll(space.reach), nowMs)
   }
 
   #take(space: Space, ready: { readonly delta: Delta; readonly body: Uint8Array }[], nowMs: number): void {
@@ -356,7 +373,7 @@ export class Replica {
       if (!follows(delta, space.chainOf(delta.origin))) continue
       this.clock.witness(delta.time, nowMs)
       this.#apply(space, delta, body, false, nowMs)
-      ready.push(...space.waiting.release(delta.origin, space.vector))
+      ready.push(...space.waiting.release(delta.origin, space.reach))
     }
   }
 

@@ -17,6 +17,7 @@
  * | adoption | space, part | a snapshot of another replica that is being taken over; see adoption.ts |
  * | staged | space, 0, chunk number | its cells, in pieces |
  * | staged | space, 1, key | nothing: that entry has taken up its part |
+ * | evidence | space, number | the losing deltas of a fork; see evidence.ts |
  */
 import { utf8 } from '../base/bytes.ts'
 import type { RowRange } from '../base/rows.ts'
@@ -35,6 +36,7 @@ export const table = {
   expiry: 0x0b,
   adoption: 0x0c,
   staged: 0x0d,
+  evidence: 0x0e,
 } as const
 
 /** The tables whose rows go with their space. */
@@ -48,6 +50,7 @@ export const tablesOfSpace: readonly number[] = [
   table.expiry,
   table.adoption,
   table.staged,
+  table.evidence,
 ]
 
 const encoder = new TextEncoder()

@@ -13,15 +13,17 @@ import { ticksPerMs } from '../crdt/clock.ts'
 import { advanceChain, startChain, voidBecause } from '../crdt/delta.ts'
 import type { CellWrite, Chain, Delta } from '../crdt/delta.ts'
 import { bytesOf, covers } from '../crdt/dot.ts'
-import type { Dot, OriginId, ReadonlyVector, Vector } from '../crdt/dot.ts'
+import type { Dot, OriginId, ReadonlyVector, Seen, Vector } from '../crdt/dot.ts'
 import { Adoption, Staging, adoptionPart } from './adoption.ts'
 import type { AdoptionHome, CellsOfEntry, Imprint, MergeRule, Moment, Seal } from './adoption.ts'
 import type { EntryCache } from './cache.ts'
 import { StoredEntry } from './entry.ts'
 import type { EntryHome } from './entry.ts'
+import { EvidenceRows } from './evidence.ts'
+import type { Evidence } from './evidence.ts'
 import { EntryTable } from './entry-table.ts'
 import { spaceIdOf } from '../wire/names.ts'
-import type { Head, SpaceId } from '../wire/frame.ts'
+import type { ChainHead, Head, SpaceId } from '../wire/frame.ts'
 import { KeyFilter } from './key-filter.ts'
 import { OriginLog } from './log.ts'
 import type { LogEntry, LogHome } from './log.ts'
@@ -92,6 +94,10 @@ export class Space implements SpaceFacts, EntryHome, LogHome, AdoptionHome {
   readonly cache: EntryCache
   readonly vector: Vector = new Map()
   readonly logs: Map<OriginId, OriginLog> = new Map()
+  /** What counts as met: the vector, and of an origin that ended in a fork whatever anybody speaks of. */
+  readonly reach: Seen = {
+    get: (origin) => (this.logs.get(origin)?.fork === undefined ? this.vector.get(origin) : Infinity),
+  }
   readonly tree: Tree
   /** How links name it. */
   readonly id: SpaceId
@@ -126,6 +132,7 @@ export class Space implements SpaceFacts, EntryHome, LogHome, AdoptionHome {
   readonly #home: SpaceHome
   #leftStaging: Staging[] = []
   #finished: Adoption | undefined
+  readonly #evidence: EvidenceRows
   readonly #entries = new EntryTable()
   /** The one that was asked for last, and mostly is asked for again. */
   #latest: StoredEntry | undefined = undefined
@@ -149,6 +156,7 @@ export class Space implements SpaceFacts, EntryHome, LogHome, AdoptionHome {
     this.tree = new Tree(facts.number, home.rows)
     this.id = spaceIdOf(facts.name, facts.generation)
     this.waiting = new WaitingRoom(home.room)
+    this.#evidence = new EvidenceRows(facts.number, home.rows)
   }
 
   /** The entry, read from its row when it is not at hand. */
@@ -220,6 +228,15 @@ export class Space implements SpaceFacts, EntryHome, LogHome, AdoptionHome {
     return context
   }
 
+  /** For a memory that is cloned by way of its rows: what it had seen since its last delta, which no row says. */
+  recallNews(own: OriginId): void {
+    const context = this.logs.get(own)?.context
+    if (context === undefined) return
+    for (const [origin, seq] of this.vector)
+      if (origin !== own && seq > (context.get(origin) ?? 0)) this.news.add(origin)
+    this.writer = own
+  }
+
   /** The hash over all that is here of an origin. */
   chainOf(origin: OriginId): Chain {
     return this.logs.get(origin)?.chain ?? startChain(this.name, this.generation, origin)
@@ -252,7 +269,7 @@ export class Space implements SpaceFacts, EntryHome, LogHome, AdoptionHome {
   /** May this delta be applied now? */
   ready(delta: Delta): boolean {
     return (
-      delta.seq === (this.vector.get(delta.origin) ?? 0) + 1 && delta.context.every((dot) => covers(this.vector, dot))
+      delta.seq === (this.reach.get(delta.origin) ?? 0) + 1 && delta.context.every((dot) => covers(this.reach, dot))
     )
   }
 
@@ -313,6 +330,41 @@ export class Space implements SpaceFacts, EntryHome, LogHome, AdoptionHome {
     log.append(body, ++this.places, time, delta.context)
     this.logBytes += body.length
     return fault
+  }
+
+  /**
+   * Puts the cells of a delta that was applied here once more on top of cells that do not know it. `seen` is all that its
+   * origin had seen before; it moves on. Vector, chain and log stay as they are.
+   */
+  reapply(delta: Delta, seen: Vector): void {
+    const { origin, seq } = delta
+    const isVoid = voidBecause(delta, seen) !== undefined
+    for (const dot of delta.context) if (dot.seq > (seen.get(dot.origin) ?? 0)) seen.set(dot.origin, dot.seq)
+    if (isVoid) return
+    const batch = this.#home.batch()
+    for (const { key, type, keep } of delta.clears) {
+      const entry = this.entry(key)
+      const wasEmpty = entry.empty
+      for (const sibling of entry.siblings()) {
+        const { name } = sibling
+        if (type !== 0 && name.charCodeAt(0) !== type) continue
+        const isSeen = sibling.origin === origin ? sibling.seq < seq : covers(seen, sibling)
+        if (!isSeen || hasDot(keep, sibling)) continue
+        this.#goes(entry, sibling)
+        entry.set(
+          name,
+          entry.at(name).filter((other) => other !== sibling),
+        )
+      }
+      this.#touched(entry, wasEmpty, batch)
+    }
+    for (const write of delta.writes) {
+      const entry = this.entry(write.key)
+      const wasEmpty = entry.empty
+      const isThere = hasDot(entry.at(cellKey(write.type, write.path)), delta)
+      this.#write(entry, isThere ? { ...write, value: undefined } : write, delta)
+      this.#touched(entry, wasEmpty, batch)
+    }
   }
 
   #clears(log: OriginLog, delta: Delta, own: boolean, sibling: Dot): boolean {
@@ -382,13 +434,23 @@ export class Space implements SpaceFacts, EntryHome, LogHome, AdoptionHome {
   /** What it takes for another to take over this space as it is now. */
   moment(): Moment {
     const heads: Head[] = []
-    for (const { origin, seq, chain, time, context } of this.logs.values()) {
+    for (const { origin, seq, chain, time, context, fork } of this.logs.values()) {
       if (seq === 0) continue
       const seen = Array.from(context, ([other, last]) => ({ origin: other, seq: last }))
-      heads.push({ origin, seq, chain: chainBytes(chain), time, context: seen })
+      heads.push({ origin, seq, chain: chainBytes(chain), time, context: seen, ...(fork && { fork }) })
     }
     const { vector } = this
     return { heads, vector: new Map(vector), context: this.contextDigest(), root: this.tree.root.slice() }
+  }
+
+  /** Origins with their chains, and where they ended if they forked. */
+  chainHeads(most: number): ChainHead[] {
+    const heads: ChainHead[] = []
+    for (const { origin, seq, chain, fork } of this.logs.values()) {
+      if (heads.length >= most) break
+      if (seq > 0) heads.push({ origin, seq, chain: chainBytes(chain), ...(fork && { fork }) })
+    }
+    return heads
   }
 
   /** Merges an entry with another replica's copy of it. All that it reads, it reads first. Has anything changed? */
@@ -440,13 +502,26 @@ export class Space implements SpaceFacts, EntryHome, LogHome, AdoptionHome {
   /** Raises the vector, the chains and the contexts to the heads of another replica: their cells are here, or will be. */
   raise(heads: readonly Head[]): void {
     for (const head of heads) {
-      const log = this.log(head.origin)
-      if (head.seq <= log.seq) continue
-      this.logBytes -= log.bytes
-      log.adopt(head, chainOf(head.chain), this.places)
-      this.vector.set(head.origin, head.seq)
-      this.news.add(head.origin)
+      if (head.seq > (this.vector.get(head.origin) ?? 0)) this.setHead(head)
     }
+  }
+
+  /** Stands with an origin where another replica does, whatever was here of it. */
+  setHead(head: Head): void {
+    const log = this.log(head.origin)
+    this.logBytes -= log.bytes
+    log.adopt(head, chainOf(head.chain), this.places)
+    this.vector.set(head.origin, head.seq)
+    this.news.add(head.origin)
+  }
+
+  /** Knows an origin no more. */
+  dropHead(origin: OriginId): void {
+    const log = this.log(origin)
+    this.logBytes -= log.bytes
+    log.adopt({ seq: 0, time: 0, context: [] }, startChain(this.name, this.generation, origin), this.places)
+    this.vector.delete(origin)
+    this.news.delete(origin)
   }
 
   /** From here on the staged snapshot is part of the space. */
@@ -502,6 +577,16 @@ export class Space implements SpaceFacts, EntryHome, LogHome, AdoptionHome {
     }
   }
 
+  /** What was on the losing side of forks here. */
+  evidence(): Evidence[] {
+    return this.#evidence.read()
+  }
+
+  keepEvidence(evidence: Evidence): void {
+    this.#evidence.add(evidence)
+    this.touch()
+  }
+
   /** Writes the rows of everything that changed. `agents` and `origins` are flushed by the replica, after this. */
   flush(sink: RowSink): void {
     for (const entry of this.#dirtyEntries) {
@@ -510,11 +595,13 @@ export class Space implements SpaceFacts, EntryHome, LogHome, AdoptionHome {
     }
     this.#dirtyEntries = []
     this.#flushAdoption(sink)
+    this.#evidence.flush(sink)
     this.tree.flush(sink)
     for (const log of this.logs.values()) {
       if (!log.dirty) continue
       log.flush(sink)
       this.#flushing.push(log)
+      if (log.seq === 0) this.logs.delete(log.origin)
     }
     for (const { key, sibling, gone } of this.#expiries) {
       const rowKey = this.#expiryKey(key, sibling)
@@ -533,6 +620,7 @@ export class Space implements SpaceFacts, EntryHome, LogHome, AdoptionHome {
     }
     this.#flushing.length = 0
     this.staging?.stored()
+    this.#evidence.stored()
     if (this.imprint?.moment !== undefined) this.imprint.isStored = true
   }
 
@@ -630,14 +718,15 @@ export class Space implements SpaceFacts, EntryHome, LogHome, AdoptionHome {
   }
 }
 
-function chainBytes(chain: Chain): Uint8Array {
+/** The 16 bytes of a chain, as frames carry them. */
+export function chainBytes(chain: Chain): Uint8Array {
   const bytes = new Uint8Array(16)
   const view = new DataView(bytes.buffer)
   for (let i = 0; i < 4; i++) view.setUint32(4 * i, chain[i] as number)
   return bytes
 }
 
-function chainOf(bytes: Uint8Array): Chain {
+export function chainOf(bytes: Uint8Array): Chain {
   const view = new DataView(bytes.buffer, bytes.byteOffset, 16)
   return Uint32Array.from([0, 4, 8, 12], (at) => view.getUint32(at))
 }

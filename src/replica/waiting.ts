@@ -6,7 +6,7 @@
 import { limits } from '../base/limits.ts'
 import type { Delta } from '../crdt/delta.ts'
 import { covers } from '../crdt/dot.ts'
-import type { Dot, OriginId, ReadonlyVector } from '../crdt/dot.ts'
+import type { Dot, OriginId, Seen } from '../crdt/dot.ts'
 
 export interface Held {
   readonly delta: Delta
@@ -41,7 +41,7 @@ export class WaitingRoom {
   }
 
   /** Takes a delta in. False when the room is full. */
-  hold(delta: Delta, body: Uint8Array, nowMs: number, vector: ReadonlyVector): boolean {
+  hold(delta: Delta, body: Uint8Array, nowMs: number, vector: Seen): boolean {
     const room = this.#room
     if (room.deltas >= limits.waitingDeltas || room.bytes + body.length > limits.waitingBytes) return false
     const { origin, seq } = delta
@@ -55,7 +55,7 @@ export class WaitingRoom {
   }
 
   /** The deltas that may be applied now that this origin moved. They leave the room. */
-  release(moved: OriginId, vector: ReadonlyVector): Held[] {
+  release(moved: OriginId, vector: Seen): Held[] {
     if (this.#held.size === 0) return []
     const ready: Held[] = []
     const origins = this.#blocked.get(moved)
@@ -66,7 +66,7 @@ export class WaitingRoom {
   }
 
   /** The same after the vector moved as a whole: what it covers now leaves, and is not wanted any more. */
-  releaseAll(vector: ReadonlyVector): Held[] {
+  releaseAll(vector: Seen): Held[] {
     const ready: Held[] = []
     this.#blocked.clear()
     for (const [origin, held] of this.#held) {
@@ -89,7 +89,7 @@ export class WaitingRoom {
     return dropped
   }
 
-  #next(origin: OriginId, vector: ReadonlyVector, ready: Held[]): void {
+  #next(origin: OriginId, vector: Seen, ready: Held[]): void {
     const next = this.#held.get(origin)?.get((vector.get(origin) ?? 0) + 1)
     if (next === undefined || this.#block(next.delta, vector)) return
     this.#remove(next)
@@ -97,7 +97,7 @@ export class WaitingRoom {
   }
 
   /** Notes what an origin's next delta waits for. False when it waits for nothing, or is not the next. */
-  #block(delta: Delta, vector: ReadonlyVector): boolean {
+  #block(delta: Delta, vector: Seen): boolean {
     if (delta.seq !== (vector.get(delta.origin) ?? 0) + 1) return false
     const lacking = delta.context.find((dot) => !covers(vector, dot))
     if (lacking === undefined) return false

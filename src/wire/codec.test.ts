@@ -245,7 +245,7 @@ describe('what is not in the one form is refused', () => {
     ['a reason', [0x01, '', 'x'.repeat(limits.refusalBytes + 1)]],
     ['a space name', [0x02, ['x'.repeat(limits.spaceNameBytes + 1), 1]]],
     ['a table', [0x11, new Uint8Array(8 + 16 * (limits.frameOrigins + 1)), []]],
-    ['leaf sums', [0x20, table(), [], 1, new Uint8Array(limits.leafSumBytes + 8), '']],
+    ['leaf sums', [0x20, table(), [], new Uint8Array(0), 1, new Uint8Array(limits.leafSumBytes + 8), '']],
     ['deltas', [0x10, table(a), 0, [0, 1, 20_000, ...Array.from({ length: 20_000 }, () => body)]]],
   ])('%s over its limit', (_, frame) => {
     expect(faultOf(written((writer) => writer.value(frame)))).toBe('too_large')

@@ -194,13 +194,34 @@ export interface ChainHead {
   readonly seq: number
   /** 16 bytes. */
   readonly chain: Uint8Array
+  /** The origin had two histories: this one stands, and ends here. */
+  readonly fork?: Fork
 }
 
-/** Chain hashes, asked for when vectors are equal and contexts are not: who finds an origin that differs has found a fork. */
+/** Where two histories of an origin part, as far as those who met could tell. */
+export interface Fork {
+  /** Below it they are the same. */
+  readonly seq: number
+  /** The first sequence at which they are known to differ. */
+  readonly at: number
+  /** The first 8 bytes of the chain hash that stands there. */
+  readonly link: Uint8Array
+}
+
+/** Chain hashes of an origin at neighbouring sequences from `from` on, 8 bytes each. */
+export interface LinkRun {
+  readonly origin: OriginId
+  readonly from: number
+  readonly links: Uint8Array
+}
+
+/** Chain hashes, told when vectors are equal and contexts are not, or where deltas did not follow: this finds a fork. */
 export interface Chains {
   readonly kind: 'chains'
   readonly space: SpaceId
   readonly heads: readonly ChainHead[]
+  /** Of origins that are thought to differ; without hashes where the sender has none besides its head. */
+  readonly links: readonly LinkRun[]
   readonly answer: boolean
 }
 
@@ -210,7 +231,7 @@ export interface TreeAsk {
   readonly space: SpaceId
   /** Made by the asker, for this link. */
   readonly session: number
-  readonly vector: readonly Dot[]
+  readonly vector: readonly ChainHead[]
   /** Leaf sums folded to `width` buckets of 8 bytes each; none when the asker holds nothing. */
   readonly sums: Uint8Array
   /** Continue an earlier session after the last key that was taken; empty for a new one. */

@@ -2,7 +2,7 @@
 import fc from 'fast-check'
 import { toHex } from '../base/bytes.ts'
 import type { Dot, OriginId } from '../crdt/dot.ts'
-import type { Frame, Head, HeldSpace, MemberStatement, NodeId, Run, SpaceId } from './frame.ts'
+import type { Fork, Frame, Head, HeldSpace, MemberStatement, NodeId, Run, SpaceId } from './frame.ts'
 import { spaceIdOf } from './names.ts'
 
 const bytes = (length: number): fc.Arbitrary<Uint8Array> => fc.uint8Array({ minLength: length, maxLength: length })
@@ -57,6 +57,22 @@ const eights = (most: number): fc.Arbitrary<Uint8Array> => fc.nat(most).chain((l
 const shortEntries = fc
   .array(fc.record({ origin: hex(4), seq }), { maxLength: 8 })
   .map((entries) => entries.sort((a, b) => (a.origin === b.origin ? a.seq - b.seq : a.origin < b.origin ? -1 : 1)))
+
+/** Some heads end a fork. */
+function forked<T extends { readonly seq: number }>(head: T): fc.Arbitrary<T & { fork?: Fork }> {
+  const record = fc.record({ from: fc.nat(3), at: fc.nat(3), link: bytes(8) }).map(({ from, at, link }) => {
+    const last = Math.max(1, head.seq - at)
+    return { ...head, fork: { seq: Math.max(1, last - from), at: last, link } }
+  })
+  return fc.oneof(fc.constant(head), record)
+}
+
+const chained = fc
+  .uniqueArray(
+    fc.record({ origin, seq, chain: bytes(16) }).chain((plain) => forked(plain)),
+    { maxLength: 5, selector: originOf },
+  )
+  .map(ascending)
 
 type Kinds = { readonly [Kind in Frame['kind']]: fc.Arbitrary<Extract<Frame, { readonly kind: Kind }>> }
 
@@ -125,19 +141,29 @@ export const framesOfKind: Kinds = {
     }),
   ),
   stored: fc.record({ kind: fc.constant('stored'), space, vector: dots }),
-  chains: fc.record({
-    kind: fc.constant('chains'),
-    space,
-    heads: fc
-      .uniqueArray(fc.record({ origin, seq, chain: bytes(16) }), { maxLength: 5, selector: originOf })
-      .map(ascending),
-    answer: fc.boolean(),
-  }),
+  chains: fc
+    .record({
+      kind: fc.constant('chains' as const),
+      space,
+      heads: chained,
+      links: fc.array(fc.tuple(fc.boolean(), fc.nat(3)), { maxLength: 5 }),
+      answer: fc.boolean(),
+    })
+    .map((frame) => ({
+      ...frame,
+      links: frame.heads.flatMap(({ origin: of, seq: last }, at) => {
+        const [isThere, many] = frame.links[at] ?? [false, 0]
+        const from = Math.max(1, last - many)
+        return isThere ? [{ origin: of, from, links: new Uint8Array(8 * Math.min(many, last)).fill(at) }] : []
+      }),
+    })),
   'tree-ask': fc.record({
     kind: fc.constant('tree-ask'),
     space,
     session: count,
-    vector: dots,
+    vector: fc
+      .uniqueArray(fc.record({ origin, seq, chain: bytes(16) }), { maxLength: 5, selector: originOf })
+      .map(ascending),
     sums: eights(4),
     after: text(30),
   }),
@@ -145,7 +171,12 @@ export const framesOfKind: Kinds = {
     kind: fc.constant('tree-offer'),
     space,
     session: count,
-    heads: fc.uniqueArray(head, { maxLength: 4, selector: originOf }).map(ascending),
+    heads: fc
+      .uniqueArray(
+        head.chain((plain) => forked(plain)),
+        { maxLength: 4, selector: originOf },
+      )
+      .map(ascending),
     buckets: anyBytes(32),
     count,
     root: bytes(16),

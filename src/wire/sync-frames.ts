@@ -3,6 +3,7 @@ import { assert } from '../base/assert.ts'
 import { toHex } from '../base/bytes.ts'
 import { limits } from '../base/limits.ts'
 import type { Reader, Writer } from '../base/msgpack.ts'
+import { linkBytes } from '../crdt/delta.ts'
 import type { Dot, OriginId } from '../crdt/dot.ts'
 import {
   bounded,
@@ -27,7 +28,7 @@ import {
   writeVarint,
 } from './fields.ts'
 import type { FrameCodecs } from './fields.ts'
-import type { ChainHead, Head, SpaceId, VectorEntry } from './frame.ts'
+import type { ChainHead, Fork, Head, LinkRun, SpaceId, VectorEntry } from './frame.ts'
 import { hexOfWord } from './names.ts'
 
 /** Space, context, root, a byte of flags; the count follows in as many bytes as it needs. */
@@ -94,6 +95,68 @@ function writeChains(writer: Writer, heads: readonly ChainHead[]): void {
 
 function chainAt(chains: Uint8Array, place: number): Uint8Array {
   return chains.subarray(chainBytes * place, chainBytes * (place + 1))
+}
+
+/** The heads that end a fork: [place among the heads, seq, at, link, …]. */
+function writeForks(writer: Writer, heads: readonly ChainHead[]): void {
+  const forked = [...heads.entries()].filter(([, { fork }]) => fork !== undefined)
+  writer.array(4 * forked.length)
+  for (const [place, { fork }] of forked) {
+    const { seq, at, link } = fork as Fork
+    writer.number(place)
+    writer.number(seq)
+    writer.number(at)
+    writeBytes(writer, link, linkBytes)
+  }
+}
+
+function readForks<T extends ChainHead>(reader: Reader, heads: T[]): T[] {
+  const items = reader.array()
+  if (items % 4 !== 0) reader.fail('half a fork')
+  let next = 0
+  for (let left = items; left > 0; left -= 4) {
+    const place = reader.uint()
+    const head = heads[place]
+    if (head === undefined || place < next) return reader.fail('a fork of no head')
+    next = place + 1
+    const seq = reader.uint()
+    const at = reader.uint()
+    if (seq < 1 || at < seq || at > head.seq) reader.fail('a fork beyond its end')
+    heads[place] = { ...head, fork: { seq, at, link: readBytes(reader, linkBytes) } }
+  }
+  return heads
+}
+
+/** [place among the heads, from, links, …]. */
+function writeLinks(writer: Writer, heads: readonly ChainHead[], runs: readonly LinkRun[]): void {
+  const places = new Map(heads.map(({ origin }, place) => [origin, place]))
+  writer.array(3 * runs.length)
+  for (const { origin, from, links } of byOrigin(runs)) {
+    const place = places.get(origin)
+    assert(place !== undefined && links.length % linkBytes === 0, 'links of a head, 8 bytes each')
+    writer.number(place)
+    writer.number(from)
+    writer.bin(links)
+  }
+}
+
+function readLinks(reader: Reader, heads: readonly ChainHead[]): LinkRun[] {
+  const items = reader.array()
+  if (items % 3 !== 0) reader.fail('half a run of links')
+  const runs: LinkRun[] = []
+  let next = 0
+  for (let left = items; left > 0; left -= 3) {
+    const place = reader.uint()
+    const head = heads[place]
+    if (head === undefined || place < next) return reader.fail('links of no head')
+    next = place + 1
+    const from = reader.uint()
+    const links = reader.bin()
+    if (links.length % linkBytes !== 0) reader.fail('half a link')
+    if (from < 1 || from + links.length / linkBytes > head.seq + 1) reader.fail('links beyond their head')
+    runs.push({ origin: head.origin, from, links })
+  }
+  return runs
 }
 
 /**
@@ -258,45 +321,55 @@ export const syncFrames: FrameCodecs<
   },
   chains: {
     code: 0x1b,
-    fields: 4,
-    write(writer, { space, heads, answer }) {
+    fields: 6,
+    write(writer, { space, heads, links, answer }) {
       const sorted = byOrigin(heads)
       writeDots(writer, space, sorted)
       writeFlags(writer, answer)
       writeChains(writer, sorted)
+      writeForks(writer, sorted)
+      writeLinks(writer, sorted, links)
     },
     read(reader) {
       const { space, dots } = readDots(reader, 1)
       const flags = readFlags(reader)
       const chains = readBytes(reader, chainBytes * dots.length)
-      const heads = dots.map((dot, at) => ({ ...dot, chain: chainAt(chains, at) }))
-      return { kind: 'chains', space, heads, answer: (flags & 1) !== 0 }
+      const heads = readForks(
+        reader,
+        dots.map((dot, at) => ({ ...dot, chain: chainAt(chains, at) })),
+      )
+      return { kind: 'chains', space, heads, links: readLinks(reader, heads), answer: (flags & 1) !== 0 }
     },
   },
   'tree-ask': {
     code: 0x20,
-    fields: 5,
+    fields: 6,
     write(writer, { space, session, vector, sums, after }) {
       assert(sums.length % 8 === 0 && sums.length <= limits.leafSumBytes, 'leaf sums have 8 bytes each')
-      writeDots(writer, space, vector)
+      const sorted = byOrigin(vector)
+      writeDots(writer, space, sorted)
+      writeChains(writer, sorted)
       writer.number(session)
       writer.bin(sums)
       writer.string(after)
     },
     read(reader) {
       const { space, dots } = readDots(reader, 1)
+      const chains = readBytes(reader, chainBytes * dots.length)
+      const vector = dots.map((dot, at) => ({ ...dot, chain: chainAt(chains, at) }))
       const session = reader.uint()
       const sums = reader.bin()
       bounded(sums.length, limits.leafSumBytes, 'bytes of leaf sums')
       if (sums.length % 8 !== 0) reader.fail('half a leaf sum')
-      return { kind: 'tree-ask', space, session, vector: dots, sums, after: reader.string() }
+      return { kind: 'tree-ask', space, session, vector, sums, after: reader.string() }
     },
   },
   'tree-offer': {
     code: 0x21,
-    fields: 9,
+    fields: 10,
     write(writer, { space, session, heads, buckets, count, root }) {
       writeHeads(writer, space, heads)
+      writeForks(writer, byOrigin(heads))
       writer.number(session)
       assert(8 * buckets.length <= limits.leafSumBytes / 8, 'a bit for each leaf at most')
       writer.bin(buckets)
@@ -304,7 +377,8 @@ export const syncFrames: FrameCodecs<
       writeBytes(writer, root, chainBytes)
     },
     read(reader) {
-      const { space, heads } = readHeads(reader)
+      const { space, heads: plain } = readHeads(reader)
+      const heads = readForks(reader, plain)
       const session = reader.uint()
       const buckets = reader.bin()
       bounded(8 * buckets.length, limits.leafSumBytes / 8, 'buckets')

@@ -489,6 +489,7 @@ const amountOf = (args: Readonly<Record<string, unknown>>): number => integer(ar
 export const budget: CrdtType<BudgetValue> = {
   id: 9,
   name: 'budget',
+  countsByOrigin: true,
   merge: 'each origin spends only rights that it holds; the sums of all accounts',
   leavesFromDisk: true,
   operations: {

@@ -230,6 +230,7 @@ function overflow(cells: Cells, by: number): SkeinError {
 export const counter: CrdtType<number> = {
   id: 3,
   name: 'counter',
+  countsByOrigin: true,
   merge: 'the sum of what every writer added, each origin counted once',
   operations: {
     incr: {
