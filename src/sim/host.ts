@@ -132,6 +132,11 @@ export class Host implements Party {
     return epochMs + now + this.offsetMs + Math.floor(((now - this.#driftSince) * this.driftPpm) / 1e6)
   }
 
+  /** Virtual time. */
+  get at(): number {
+    return this.#stage.now
+  }
+
   /** Nothing waits for the disk. */
   get settled(): boolean {
     return this.current !== undefined && !this.#writing && !this.current.machine.replica.dirty
@@ -139,13 +144,14 @@ export class Host implements Party {
 
   // --- starting and ending
 
-  start(): void {
+  /** `clonedIncarnation`: it runs on as the memory that its directory was copied from did. */
+  start(clonedIncarnation?: string): void {
     if (this.current !== undefined) return
     this.silent = false
     const stage = this.#stage
     const number = ++this.#lives
     const fresh = this.#hex16()
-    const incarnation = this.#hex16()
+    const incarnation = clonedIncarnation ?? this.#hex16()
     // Opening turns the store's log into a table, and syncs that: what is read is on the disk.
     this.disk.sync()
     const node = this.node ?? fresh
@@ -186,6 +192,9 @@ export class Host implements Party {
         for (const [key, value] of this.disk.list(tableRange(each))) machine.replica.load(key, value)
       }
       this.#findExpiries()
+      if (clonedIncarnation !== undefined) {
+        for (const space of machine.replica.spaces) space.recallNews(machine.replica.origin)
+      }
     } catch (error) {
       return this.#broke(error)
     }

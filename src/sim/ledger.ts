@@ -2,6 +2,7 @@
  * Who was promised what: every write with the disks that hold it. A write that was acknowledged must be kept as long as one
  * disk that has it survives; once the last of them went, it is excused.
  */
+import type { Chain } from '../crdt/delta.ts'
 import type { Dot, OriginId } from '../crdt/dot.ts'
 import type { Reach } from './disk.ts'
 import type { Given, Written } from './workload.ts'
@@ -14,6 +15,9 @@ export interface Promised {
   readonly node: number
   readonly fences: readonly Given[]
   readonly told: string
+  /** Of its origin, after it. */
+  readonly chain: Chain
+  readonly at: number
   acknowledged: boolean
   excused: boolean
 }
@@ -29,7 +33,7 @@ export class Ledger {
   readonly #deleted = new Set<string>()
   readonly #lost = new Set<number>()
 
-  wrote({ host, life, space: { name, generation, id }, dot, batch, fences, told }: Written): void {
+  wrote({ host, life, space: { name, generation, id }, dot, batch, fences, told, chain, at }: Written): void {
     if (dot === undefined) return
     const one: Pending = {
       space: name,
@@ -39,6 +43,8 @@ export class Ledger {
       node: host.index,
       fences,
       told,
+      chain,
+      at,
       acknowledged: false,
       excused: false,
       life: life.number,

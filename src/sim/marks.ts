@@ -23,6 +23,9 @@ export const required: readonly string[] = [
   'fault: restore',
   'fault: clone',
   'fault: wipe',
+  'fault: twin',
+  'fork: found',
+  'fork: settled',
   'check: acknowledged write',
   'disk: full, and then it took the batch',
   'session: deltas, done',
@@ -46,6 +49,9 @@ export const required: readonly string[] = [
 
 export function marksOf(event: MachineEvent): string[] {
   if (event.kind === 'session') return [`session: ${event.report.step}, ${event.report.outcome}`]
+  if (event.kind === 'sync' && event.event.kind === 'fork') {
+    return ['sync: fork', event.event.settled ? 'fork: settled' : 'fork: found']
+  }
   if (event.kind === 'sync') return [`sync: ${event.event.kind}`]
   if (event.kind === 'member') {
     const { member, before } = event

@@ -183,9 +183,15 @@ test('no resurrection and oracle: a cell that keeps what was removed', () => {
 
 test('oracle: a delta that says something else than was applied', () => {
   const { write } = Object.getOwnPropertyDescriptors(SpaceChronicle.prototype)
-  vi.spyOn(SpaceChronicle.prototype, 'write').mockImplementation(function (this: SpaceChronicle, delta, body, fault) {
+  vi.spyOn(SpaceChronicle.prototype, 'write').mockImplementation(function (
+    this: SpaceChronicle,
+    delta,
+    body,
+    fault,
+    chain,
+  ) {
     const other = delta.seq === 2 ? { ...delta, writes: delta.writes.slice(1), clears: [] } : delta
-    return write.value?.call(this, other, body, fault)
+    return write.value?.call(this, other, body, fault, chain)
   })
   expect(broken('oracle', 5, (seed) => story(seed, {}, writesOnly))).toContain('oracle')
 })

@@ -106,6 +106,7 @@ function withoutNode({ options, actions }: Story, gone: number): Story | undefin
       case 'reset-links':
       case 'half-open':
       case 'clone':
+      case 'twin':
         if (action.from !== gone && action.to !== gone) {
           left.push({ ...action, from: moved(action.from), to: moved(action.to) })
         }

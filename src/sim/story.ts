@@ -118,6 +118,13 @@ export interface CloneAction extends Timed {
   readonly to: number
 }
 
+/** The memory of one node, as its disk has it, runs on a second time in another's place, under the very same incarnation. */
+export interface TwinAction extends Timed {
+  readonly kind: 'twin'
+  readonly from: number
+  readonly to: number
+}
+
 export type Action =
   | WriteAction
   | CrashAction
@@ -130,6 +137,7 @@ export type Action =
   | DiskAction
   | DirectoryAction
   | CloneAction
+  | TwinAction
   | DeleteSpaceAction
 
 export function describe(action: Action): string {
@@ -170,6 +178,8 @@ export function describe(action: Action): string {
       return `node ${action.node}: ${action.kind}`
     case 'delete-space':
       return `node ${action.node} deletes space ${action.space}`
+    case 'twin':
+      return `the memory of node ${action.from} runs at node ${action.to} too`
     case 'clone':
       return `the directory of node ${action.from} is copied to node ${action.to}`
   }

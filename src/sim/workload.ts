@@ -7,6 +7,7 @@ import { SkeinError } from '../base/errors.ts'
 import { prng } from '../base/prng.ts'
 import type { Prng } from '../base/prng.ts'
 import type { ChangeSet } from '../crdt/change.ts'
+import type { Chain } from '../crdt/delta.ts'
 import type { Dot } from '../crdt/dot.ts'
 import type { CrdtType } from '../crdt/type.ts'
 import type { ClaimReading } from '../crdt/types/claim.ts'
@@ -34,6 +35,10 @@ export interface Written {
   readonly batch: number
   readonly fences: readonly Given[]
   readonly told: string
+  /** Of its origin, after it. */
+  readonly chain: Chain
+  /** Virtual time. */
+  readonly at: number
 }
 
 export type Attempt = Written | { readonly refused: string; readonly key: unknown }
@@ -71,7 +76,9 @@ export function make(action: WriteAction, host: Host, name: string, options: Sim
           operate(change, space, chance, options, agent, told, fences)
         }
       })
-      return { host, life, space, dot, batch, fences: dot === undefined ? [] : fences, told: told.join('; ') }
+      const given = dot === undefined ? [] : fences
+      const chain = space.chainOf(replica.origin).slice()
+      return { host, life, space, dot, batch, fences: given, told: told.join('; '), chain, at: host.at }
     })
   } catch (error) {
     if (error instanceof SkeinError && expected.has(error.code))

@@ -11,6 +11,7 @@
  * Nothing here reads a clock or a source of chance, so a story always goes the same way, and its trace hash shows it.
  */
 import { assert } from '../base/assert.ts'
+import { toHex } from '../base/bytes.ts'
 import { prng } from '../base/prng.ts'
 import { table, tablesOfSpace } from '../replica/row-keys.ts'
 import type { Applied } from '../replica/replica.ts'
@@ -33,7 +34,7 @@ import type { NodeId } from '../wire/frame.ts'
 import type { SimOptions } from './options.ts'
 import type { Rule, Violation } from './rules.ts'
 import { describe } from './story.ts'
-import type { Action, CloneAction, DirectoryAction, Story, WriteAction } from './story.ts'
+import type { Action, CloneAction, DirectoryAction, Story, TwinAction, WriteAction } from './story.ts'
 import { make } from './workload.ts'
 
 /**
@@ -89,6 +90,8 @@ export class World implements HostStage, Scene {
   readonly counts: Map<string, number> = new Map()
   now = 0
   rolledBack = false
+  cloned = false
+  lostAt = 0
   damaged = false
   retention: { readonly keepMs: number; readonly keepBytes: number }
   readonly #story: Story
@@ -283,6 +286,9 @@ export class World implements HostStage, Scene {
           if (a === b) continue
           return `${name}: of ${origin.slice(16)} node ${first.index} has ${a} and node ${host.index} ${b}`
         }
+        if (toHex(one.contextDigest()) !== toHex(other.contextDigest())) {
+          return `${name}: nodes ${first.index} and ${host.index} have the same vector with other histories`
+        }
         if (rootOf(one) !== rootOf(other)) return `${name}: the roots of nodes ${first.index} and ${host.index} differ`
       }
     }
@@ -346,6 +352,8 @@ export class World implements HostStage, Scene {
       case 'wipe':
       case 'clone':
         return this.#replaceDirectory(action)
+      case 'twin':
+        return this.#clone(action)
       case 'vanish':
       case 'unreadable': {
         const { disk } = this.hosts[action.node] as Host
@@ -404,6 +412,19 @@ export class World implements HostStage, Scene {
     } else this.count('fault: there was no backup')
     this.diskLost(host, before, action.kind)
     this.plan(this.now + 100, () => host.start())
+  }
+
+  #clone({ from, to }: TwinAction): void {
+    const [source, host] = [this.hosts[from], this.hosts[to]] as [Host, Host]
+    const incarnation = source.replica?.origin.slice(16)
+    if (incarnation === undefined || source.disk.damaged || source.node === host.node) return
+    const before = host.disk.reach
+    host.crash('kill')
+    host.disk.copyOf(source.disk)
+    this.diskLost(host, before, 'twin')
+    this.cloned = true
+    this.rolledBack = true
+    host.start(incarnation)
   }
 
   // --- what hosts ask of their stage
@@ -481,6 +502,7 @@ export class World implements HostStage, Scene {
   }
 
   diskLost(host: Host, before: Reach, why: string): void {
+    this.lostAt = this.now
     const others = this.hosts.filter((other) => other !== host).map(({ disk }) => disk.surelyReach)
     const excused = this.ledger.diskLost(before, host.disk.surelyReach, others)
     if (excused > 0) this.tell(() => `node ${host.index} had the last copy of ${excused} acknowledged writes (${why})`)

@@ -6,6 +6,7 @@ import { equalBytes, toHex } from '../../base/bytes.ts'
 import { lanes } from '../../base/hash.ts'
 import type { Path, Siblings, TypeId } from '../../crdt/cell.ts'
 import { covers } from '../../crdt/dot.ts'
+import type { Dot } from '../../crdt/dot.ts'
 import { State, encodeSnapshot } from '../../crdt/state.ts'
 import { Replica } from '../../replica/replica.ts'
 import { entryKeyOf, spaceRange, table, tableRange } from '../../replica/row-keys.ts'
@@ -91,8 +92,8 @@ export function audit(scene: Scene): Checker {
       const cells = cellsOf(host.disk, space)
       for (const what of sumsOff(host.disk, space, cells)) scene.violate('rebuild', `${told}: ${what}`)
       const snapshot = encodeSnapshot(space.vector, cells)
-      const name = `${space.id} ${[...space.vector]
-        .map(([origin, seq]) => `${origin}-${seq}`)
+      const name = `${space.id} ${[...space.logs.values()]
+        .map(({ origin, seq, chain, fork }) => `${origin}-${seq}-${chain.join()}${fork === undefined ? '' : '!'}`)
         .sort()
         .join()}`
       let wanted = known.get(name)
@@ -113,7 +114,8 @@ export function audit(scene: Scene): Checker {
 
 function defined(scene: Scene, space: Space): Uint8Array {
   const state = new State()
-  for (const { delta } of scene.chronicle(space).covered(space.vector)) state.apply(delta)
+  const isMet = (dot: Dot): boolean => covers(state.vector, dot) || space.logs.get(dot.origin)?.fork !== undefined
+  for (const { delta } of scene.chronicle(space).covered(space.logs.values())) state.apply(delta, isMet)
   return state.encode()
 }
 

@@ -47,6 +47,8 @@ export function budgetsAndFences(scene: Scene): Checker {
       for (const write of scene.ledger.all) {
         if (!scene.ledger.isOwed(write)) continue
         const { space, generation, fences: given, node } = write
+        // Which disks had it cannot be told by its dot alone, once that meant two things.
+        if (scene.cloned && scene.lostAt > write.at) continue
         for (const { key, fence } of given) {
           for (const host of scene.holders(space)) {
             if (host.disk.damaged) continue

@@ -21,6 +21,10 @@ export interface Scene {
   count(what: string): void
   /** A directory was lost, restored or copied: promises that rest on one disk alone are off. */
   readonly rolledBack: boolean
+  /** A memory was cloned while it ran: a dot may mean two things, until it is settled which. */
+  readonly cloned: boolean
+  /** When a disk last lost what it had. */
+  readonly lostAt: number
   /** Rows were lost in silence, maybe the last copies of what stood in them. */
   readonly damaged: boolean
 }

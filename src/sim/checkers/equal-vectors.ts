@@ -1,4 +1,8 @@
-/** Equal vectors mean equal roots: two replicas that ever stood at one vector, at whatever times, had one root there. */
+/**
+ * Equal vectors mean equal roots: two replicas that ever stood at one vector, at whatever times, had one root there. Where a
+ * memory was cloned while it ran, at one vector with the same histories behind it.
+ */
+import { toHex } from '../../base/bytes.ts'
 import type { Space } from '../../replica/space.ts'
 import type { Host, Life } from '../host.ts'
 import type { Checker, Scene } from './checker.ts'
@@ -15,7 +19,7 @@ export function equalVectors(scene: Scene, shadows: Shadows): Checker {
   const look = (host: Host, life: Life, space: Space): void => {
     // What was lost in silence is no fault of the merge; it must be found and mended, and in the end all are equal.
     if (isCatchingUp(space) || host.disk.damaged) return
-    const at = `${space.id} ${shadows.hash(host, life, space)}`
+    const at = `${space.id} ${shadows.hash(host, life, space)}${scene.cloned ? ` ${toHex(space.contextDigest())}` : ''}`
     const root = rootOf(space)
     const seen = roots.get(at)
     if (seen === undefined) roots.set(at, { root, node: host.index, at: scene.now })

@@ -8,7 +8,8 @@ export function expiry(scene: Scene): Checker {
       const chronicle = scene.chronicle(space)
       for (const { key, type, path, supersedes } of delta.writes) {
         for (const dot of supersedes) {
-          const writes = chronicle.get(dot.origin, dot.seq)?.delta.writes ?? []
+          const log = space.logs.get(dot.origin)
+          const writes = (log && chronicle.inHistory(log, dot.seq))?.delta.writes ?? []
           const written = writes.find((one) => one.key === key && one.type === type && one.path === path)
           if (written === undefined || written.expires !== 0) continue
           const what = `node ${host.index}, ${space.name}: the expiry of ${key} took ${dot.origin.slice(16)}-${dot.seq} along`

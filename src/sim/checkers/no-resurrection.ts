@@ -18,7 +18,7 @@ export function noResurrection(scene: Scene): Checker {
         else dots.push({ type, origin, seq })
       }
     }
-    for (const { delta, seen, fault } of scene.chronicle(space).covered(space.vector)) {
+    for (const { delta, seen, fault } of scene.chronicle(space).covered(space.logs.values())) {
       if (fault !== undefined) continue
       const by = `${delta.origin.slice(16)}-${delta.seq}`
       for (const { key, type, path, supersedes } of delta.writes) {

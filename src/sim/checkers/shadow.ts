@@ -4,6 +4,7 @@
  * before effects, and exactly once; others read the vector's hash from here.
  */
 import type { OriginId, Vector } from '../../crdt/dot.ts'
+import type { OriginLog } from '../../replica/log.ts'
 import type { Space } from '../../replica/space.ts'
 import { VectorHash, hashOf } from '../chronicle.ts'
 import type { Host, Life } from '../host.ts'
@@ -37,23 +38,28 @@ export class Shadows implements Checker {
     const shadow = this.#shadow(host, life, space, delta.origin, delta.seq)
     const { origin, seq } = delta
     const told = `node ${host.index}, ${space.name}: ${origin.slice(16)}-${seq}`
-    if (!own) this.#follow(shadow, space, origin, seq)
+    this.#follow(shadow, space, origin, seq)
     const before = shadow.vector.get(origin) ?? 0
     if (seq <= before) scene.violate('watchers', `${told} was told a second time`)
     else if (seq > before + 1) scene.violate('causal', `${told} came after ${before}`)
     for (const dot of delta.context) {
       if ((shadow.vector.get(dot.origin) ?? 0) >= dot.seq || fault !== undefined) continue
+      if (space.logs.get(dot.origin)?.fork !== undefined) continue
       scene.violate('causal', `${told} came before ${dot.origin.slice(16)}-${dot.seq}, which its writer had seen`)
     }
     const chronicle = scene.chronicle(space)
-    const known = chronicle.get(origin, seq)
+    const { chain } = space.logs.get(origin) as OriginLog
+    const known = chronicle.get(origin, seq, chain)
     const hash = hashOf(body)
     if (known !== undefined) {
       if (known.hash !== hash) scene.violate('one dot', `${told} has other bytes than where it was written`)
       if (own) scene.violate('one dot', `${told} was written a second time`)
     } else if (!own) scene.violate('one dot', `${told} was applied, and nobody wrote it`)
-    else if (chronicle.write(delta, body, fault) === undefined) {
+    else if (chronicle.write(delta, body, fault, chain) === undefined) {
       scene.violate('one dot', `${told} was written out of order`)
+    }
+    if (own && !scene.cloned && chronicle.isForked(origin)) {
+      scene.violate('one dot', `${told} was written a second time, with other bytes`)
     }
     shadow.hash.move(origin, before, seq)
     shadow.vector.set(origin, seq)
@@ -81,6 +87,13 @@ export class Shadows implements Checker {
   /** Takes up what moved without a delta, but for the one that is being told. */
   #follow(shadow: Shadow, space: Space, told?: OriginId, toldSeq: number = 0): void {
     const { vector, hash } = shadow
+    for (const [origin, from] of vector) {
+      // It left the losing side of a fork, and this origin had not come to the other.
+      if (space.vector.has(origin) || origin === told) continue
+      hash.move(origin, from, 0)
+      vector.delete(origin)
+      shadow.isOwed = true
+    }
     for (const [origin, seq] of space.vector) {
       const to = origin === told ? toldSeq - 1 : seq
       const from = vector.get(origin) ?? 0
