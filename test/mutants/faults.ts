@@ -23,6 +23,7 @@ const crdt = [
 ]
 const replica = ['src/replica', 'src/node']
 const store = ['src/store']
+const forks = ['src/anti-entropy/forks', 'src/node/machine']
 /** Some seeds of the simulator. */
 const fleet = ['src/sim/world']
 
@@ -215,6 +216,48 @@ export const faults: readonly Fault[] = [
     find: 'this.whole = this.root[4] === 0',
     replace: 'this.whole = true',
     tests: replica,
+  },
+  {
+    name: 'forks: deltas beyond the end of a closed origin are applied',
+    file: 'src/replica/replica.ts',
+    find: "if (space.logs.get(dot.origin)?.fork !== undefined) return 'closed'",
+    replace: "if (space.logs.get(dot.origin)?.fork?.seq === 0) return 'closed'",
+    tests: forks,
+  },
+  {
+    name: 'forks: contexts beyond the end of a closed origin are waited for',
+    file: 'src/replica/space.ts',
+    find: 'this.logs.get(origin)?.fork === undefined ? this.vector.get(origin) : Infinity',
+    replace: 'this.vector.get(origin)',
+    tests: forks,
+  },
+  {
+    name: 'forks: what only the losing side held is not written again',
+    file: 'src/replica/readopt.ts',
+    find: '  write()\n  return { rescued: cells.size, unrescued }',
+    replace: '  return { rescued: cells.size, unrescued }',
+    tests: forks,
+  },
+  {
+    name: 'forks: the own log is not applied on top of a snapshot that took the place of the cells',
+    file: 'src/replica/readopt.ts',
+    find: 'space.reapply(delta, context)',
+    replace: 'if (delta.seq < 0) space.reapply(delta, context)',
+    tests: forks,
+  },
+  {
+    name: 'forks: of two sides the shorter stands',
+    file: 'src/replica/forks.ts',
+    find: "if (order < 0) return { kind: 'wait' }",
+    replace: "if (order > 0) return { kind: 'wait' }",
+    tests: forks,
+  },
+  {
+    name: 'forks: the record is not kept on the disk',
+    file: 'src/replica/log.ts',
+    find: 'if (reader.at < bytes.length) this.fork = ',
+    replace: 'if (reader.at < 0) this.fork = ',
+    tests: forks,
   },
   {
     name: 'store: a value is not compared with its checksum',
