@@ -33,7 +33,6 @@ export const required: readonly string[] = [
   'session: adopting, lost',
   'session: adopting, late',
   'adoption: a sealed snapshot is folded in',
-  'adoption: resumed from the disk',
   'log: a part of it was pruned',
   'member: suspect',
   'member: dead',
