@@ -46,6 +46,8 @@ export interface LinksConfig {
   readonly random: Prng
   /** As what this node writes now. */
   incarnation(): string
+  /** The wall clock, of which the time that timers go by may be ahead. */
+  wall(nowMs: number): number
   up(peer: Peer, nowMs: number): void
   down(peer: Peer, nowMs: number): void
   /** That node could not be dialled. */
@@ -141,7 +143,16 @@ export class Links {
     const { node, fleet, address } = this.#config
     const incarnation = this.#config.incarnation()
     this.#send(link, [
-      { kind: 'hello', major: protocol.major, minor: protocol.minor, fleet, node, incarnation, nowMs, address },
+      {
+        kind: 'hello',
+        major: protocol.major,
+        minor: protocol.minor,
+        fleet,
+        node,
+        incarnation,
+        nowMs: this.#config.wall(nowMs),
+        address,
+      },
     ])
   }
 
@@ -188,7 +199,7 @@ export class Links {
     if (opened === undefined) return
     if (this.#byLink.has(link)) return this.fault(link, 'protocol', 'a second hello', nowMs)
     const { node, fleet } = this.#config
-    const apartMs = hello.nowMs - nowMs
+    const apartMs = hello.nowMs - this.#config.wall(nowMs)
     const refusal: readonly [code: string, reason: string] | undefined =
       hello.major !== protocol.major
         ? ['version', `this node speaks version ${protocol.major} of the protocol, you speak ${hello.major}`]

@@ -75,7 +75,7 @@ class Bench {
     for (const until = this.nowMs + ms; this.nowMs < until;) {
       this.nowMs += 100
       for (const [at, machine] of this.machines.entries()) {
-        if (machine.wakeAt <= this.nowMs) this.#queue.push({ at, input: { kind: 'timer' } })
+        if (machine.wakeAt <= this.nowMs + (this.skews[at] ?? 0)) this.#queue.push({ at, input: { kind: 'timer' } })
       }
       this.#run()
     }
@@ -277,4 +277,20 @@ test('bytes that are no packet, and whoever speaks before hello, are a fault and
     expect(out.map(({ kind }) => kind)).toContain('fault')
     bench.feed(0, { kind: 'closed', link: 99 })
   }
+})
+
+test('a clock that is set back stops no timer, and what it says in greetings is the wall', () => {
+  const bench = new Bench()
+  bench.add()
+  bench.skews[0] = 30_000
+  bench.passMs(1000)
+  bench.skews[0] = -20_000
+  const [one] = bench.machines as [Machine]
+  bench.feed(0, { kind: 'timer' })
+  expect(one.wakeAt).toBeLessThan(bench.nowMs + (bench.skews[0] ?? 0) + 5_001)
+  bench.add()
+  bench.passMs(3000)
+  set(bench, 0, 'k', 'still here')
+  expect(valueAt(bench, 1, 'k')).toBe('still here')
+  expect(bench.faults()).toEqual([])
 })

@@ -65,7 +65,7 @@ export type Output =
   | LinkOutput
   /** Rows wait for the disk: take a batch as soon as none is under way. */
   | { readonly kind: 'persist' }
-  /** Take a snapshot of the store now; its entry and chunk rows of that local space number come in pages. */
+  /** Take a snapshot of the store now; its entry rows of that local space number come in pages. */
   | { readonly kind: 'scan'; readonly scan: number; readonly space: number }
   | { readonly kind: 'more'; readonly scan: number }
   | { readonly kind: 'end-scan'; readonly scan: number }
@@ -139,6 +139,9 @@ export class Machine {
   readonly #kept: Kept[] = []
   readonly #held = new Set<SpaceId>()
   #announced = 0
+  #lastMs = 0
+  /** By how much its own time is ahead of the wall clock, since that was set back. */
+  #aheadMs = 0
   #lookAt = 0
   #looks = 0
   #isSilent = false
@@ -180,6 +183,7 @@ export class Machine {
       join: config.join,
       random: random.fork(3),
       incarnation: () => this.#incarnation,
+      wall: (nowMs) => this.#wall(nowMs),
       up: (peer, nowMs) => this.#up(peer, nowMs),
       down: (peer, nowMs) => this.#down(peer, nowMs),
       failed: (other, nowMs) => this.#gossip({ kind: 'unlinked', node: other, failed: true }, nowMs),
@@ -189,14 +193,31 @@ export class Machine {
   /** When to be woken with a timer input. */
   get wakeAt(): number {
     if (this.#isSilent) return Infinity
-    return Math.min(this.#lookAt, this.#links.wakeAt, this.membership.wakeAt, this.#broadcast.wakeAt, this.#sync.wakeAt)
+    const { membership } = this
+    const at = Math.min(this.#lookAt, this.#links.wakeAt, membership.wakeAt, this.#broadcast.wakeAt, this.#sync.wakeAt)
+    return at - this.#aheadMs
+  }
+
+  /**
+   * The time that timers go by never goes back: when the wall clock is set back, it goes on from where it was. Stamps,
+   * greetings and retention keep to the wall.
+   */
+  #steady(wallMs: number): number {
+    if (wallMs + this.#aheadMs < this.#lastMs) this.#aheadMs = this.#lastMs - wallMs
+    this.#lastMs = wallMs + this.#aheadMs
+    return this.#lastMs
+  }
+
+  #wall(nowMs: number): number {
+    return nowMs - this.#aheadMs
   }
 
   get peers(): IterableIterator<Peer> {
     return this.#links.peers
   }
 
-  handle(input: Input, nowMs: number): readonly Output[] {
+  handle(input: Input, wallMs: number): readonly Output[] {
+    const nowMs = this.#steady(wallMs)
     switch (input.kind) {
       case 'opened':
         this.#links.opened(input.link, input.outgoing, nowMs)
@@ -243,9 +264,9 @@ export class Machine {
    * Asks a peer for budget rights: called when a spending failed for want of them. Low ones are asked for without being
    * told.
    */
-  askRights(space: Space, key: string, needed: number, nowMs: number): readonly Output[] {
+  askRights(space: Space, key: string, needed: number, wallMs: number): readonly Output[] {
     this.#low.set(`${space.id} ${key}`, { space, key, needed })
-    return this.#settle(nowMs)
+    return this.#settle(this.#steady(wallMs))
   }
 
   /** After every step: what is due, and what the parts want done. */
@@ -482,7 +503,7 @@ export class Machine {
       for (const { origin, seq, bodies } of frame.runs) {
         for (const [at, body] of bodies.entries()) {
           const dot = { origin, seq: seq + at }
-          const received = this.replica.receive(space, dot, body, nowMs)
+          const received = this.replica.receive(space, dot, body, this.#wall(nowMs))
           if (isOfFork(received)) this.#sync.suspect(from, space, origin, nowMs)
           else if (received === 'known') this.#gossip({ kind: 'duplicate', space: space.id, dot, from }, nowMs)
           else if (received === 'held') this.#gossip({ kind: 'held', space: space.id, dot, from }, nowMs)
@@ -511,7 +532,7 @@ export class Machine {
     const dot = { origin: delta.origin, seq: delta.seq }
     if (fault !== undefined) this.#event({ kind: 'void', space: space.name, dot, why: fault })
     const sizeBytes = body.length
-    if (!own) return this.#have({ space, dot, sizeBytes }, event.nowMs)
+    if (!own) return this.#have({ space, dot, sizeBytes }, this.#lastMs)
     for (const { key, type } of delta.writes) {
       if (type === budget.id) this.#low.set(`${space.id} ${key}`, { space, key, needed: 0 })
     }
@@ -519,7 +540,7 @@ export class Machine {
     if (space.keptFrom < Infinity || leavesFromDisk(delta)) {
       space.keptFrom = Math.min(space.keptFrom, delta.seq)
       this.#kept.push({ space, dot, sizeBytes })
-    } else this.#have({ space, dot, sizeBytes }, event.nowMs)
+    } else this.#have({ space, dot, sizeBytes }, this.#lastMs)
   }
 
   /** The disk has more: what waited for it leaves. */
@@ -672,7 +693,7 @@ export class Machine {
       return this.#links.fault(peer.link, 'protocol', 'rights are asked for by who is to have them', nowMs)
     }
     try {
-      give(this.replica, space, ask, nowMs)
+      give(this.replica, space, ask, this.#wall(nowMs))
     } catch (error) {
       this.#failed(error)
     }
@@ -684,12 +705,12 @@ export class Machine {
   #lookRound(nowMs: number): void {
     this.#lookAt = nowMs + lookEveryMs
     for (const space of this.replica.spaces) {
-      const dots = space.waiting.drop(nowMs - waitMostMs)
+      const dots = space.waiting.drop(this.#wall(nowMs) - waitMostMs)
       if (dots.length > 0) this.#event({ kind: 'dropped', space: space.name, dots })
     }
     const { cut } = this.replica
     cut.look(this.replica.spaces, nowMs)
-    const { aboveCut } = this.replica.prune(nowMs)
+    const { aboveCut } = this.replica.prune(this.#wall(nowMs))
     if (aboveCut > 0) this.#event({ kind: 'pruned', aboveCut, blockers: cut.blockers(nowMs) })
     // A word of spaces that was lost on a link that lives would be missed for ever: each time one peer hears it again.
     const peers = [...this.#links.peers]
