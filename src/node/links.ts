@@ -94,6 +94,8 @@ export class Links {
   readonly #targets = new Map<string, Target>()
   #nextLink = 1
   #sweepAt = 0
+  /** When the first target is to be dialled; undefined when it must be looked up. Every step asks. */
+  #dialAt: number | undefined
 
   constructor(config: LinksConfig) {
     this.#config = config
@@ -101,9 +103,16 @@ export class Links {
   }
 
   get wakeAt(): number {
-    let at = this.#sweepAt
-    for (const target of this.#targets.values()) if (target.link === undefined) at = Math.min(at, target.atMs)
-    return at
+    return Math.min(this.#sweepAt, this.#nextDial)
+  }
+
+  get #nextDial(): number {
+    if (this.#dialAt === undefined) {
+      let at = Infinity
+      for (const target of this.#targets.values()) if (target.link === undefined) at = Math.min(at, target.atMs)
+      this.#dialAt = at
+    }
+    return this.#dialAt
   }
 
   peer(node: NodeId): Peer | undefined {
@@ -161,6 +170,7 @@ export class Links {
     this.#opened.delete(link)
     for (const target of this.#targets.values()) {
       if (target.link !== link) continue
+      this.#dialAt = undefined
       target.link = undefined
       target.waiting = []
       target.atMs = nowMs + target.waitMs / 2 + this.#config.random.below(target.waitMs)
@@ -263,6 +273,12 @@ export class Links {
 
   /** Dials who is due, and closes what is of no use. */
   timer(nowMs: number): void {
+    if (nowMs >= this.#nextDial) this.#dial(nowMs)
+    if (nowMs >= this.#sweepAt) this.#sweep(nowMs)
+  }
+
+  #dial(nowMs: number): void {
+    this.#dialAt = undefined
     for (const target of this.#targets.values()) {
       if (target.link !== undefined || target.atMs > nowMs) continue
       const isLinked = target.node !== undefined && this.#peers.has(target.node)
@@ -273,7 +289,9 @@ export class Links {
       target.link = 2 * this.#nextLink++
       this.outputs.push({ kind: 'dial', link: target.link, address: target.address })
     }
-    if (nowMs < this.#sweepAt) return
+  }
+
+  #sweep(nowMs: number): void {
     this.#sweepAt = nowMs + helloWithinMs
     for (const { link, sinceMs } of this.#opened.values()) {
       const peer = this.#byLink.get(link)
@@ -313,13 +331,17 @@ export class Links {
         waiting: [],
       }
       this.#targets.set(address, target)
+      this.#dialAt = undefined
     }
     return target
   }
 
   /** Nobody wants to dial it any more. */
   #forget({ address, join, neighbour, link, waiting }: Target): void {
-    if (!join && !neighbour && link === undefined && waiting.length === 0) this.#targets.delete(address)
+    if (!join && !neighbour && link === undefined && waiting.length === 0) {
+      this.#targets.delete(address)
+      this.#dialAt = undefined
+    }
   }
 
   #send(link: LinkId, frames: readonly Frame[]): void {

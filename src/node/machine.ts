@@ -20,7 +20,7 @@ import type { Applied, ReplicaConfig } from '../replica/replica.ts'
 import { give, wishOf } from '../replica/rights.ts'
 import type { Space } from '../replica/space.ts'
 import { Broadcast } from '../gossip/broadcast.ts'
-import type { BroadcastInput } from '../gossip/broadcast.ts'
+import type { BroadcastInput, BroadcastOutput } from '../gossip/broadcast.ts'
 import { Membership } from '../gossip/membership.ts'
 import type { Member, MembershipInput } from '../gossip/membership.ts'
 import { Roster } from '../gossip/roster.ts'
@@ -132,6 +132,8 @@ export class Machine {
   readonly #broadcast: Broadcast
   readonly #sync: AntiEntropy
   #incarnation: string
+  /** Peers for whom deltas wait. */
+  readonly #unsent = new Set<Peer>()
   #out: Output[] = []
   /** Who sent the deltas that are being applied, and why. */
   #source: { readonly from: NodeId; readonly cause: 'push' | 'catch-up' } | undefined
@@ -313,7 +315,9 @@ export class Machine {
     this.#sync.linkUp(node, nowMs)
   }
 
-  #down({ node }: Peer, nowMs: number): void {
+  #down(peer: Peer, nowMs: number): void {
+    const { node } = peer
+    this.#unsent.delete(peer)
     this.#event({ kind: 'peer', node, state: 'down' })
     const member = this.membership.member(node)
     if (member !== undefined) this.#seat(member)
@@ -571,7 +575,7 @@ export class Machine {
     for (const output of this.#broadcast.handle(input, nowMs)) {
       switch (output.kind) {
         case 'push':
-          this.#links.peer(output.to)?.queue.push(output.space, output.dot, output.sizeBytes)
+          this.#enqueue(output)
           break
         case 'send':
           this.#links.send(output.to, output.frame)
@@ -584,6 +588,13 @@ export class Machine {
         }
       }
     }
+  }
+
+  #enqueue({ to, space, dot, sizeBytes }: BroadcastOutput & { readonly kind: 'push' }): void {
+    const peer = this.#links.peer(to)
+    if (peer === undefined) return
+    peer.queue.push(space, dot, sizeBytes)
+    this.#unsent.add(peer)
   }
 
   /** Somebody asks for what follows these dots. */
@@ -607,8 +618,9 @@ export class Machine {
 
   /** Sends what waits on links that are free: at once when idle, together under load. */
   #push(nowMs: number): void {
-    for (const peer of this.#links.peers) {
+    for (const peer of this.#unsent) {
       const { queue } = peer
+      if (queue.length === 0 && !queue.behind) this.#unsent.delete(peer)
       if (!queue.ready) continue
       if (queue.behind) {
         queue.catchUp()

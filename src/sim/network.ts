@@ -71,7 +71,9 @@ export class Network {
   readonly #stage: NetworkStage
   readonly #parties: readonly Party[]
   readonly #latencyMs: readonly [number, number]
-  readonly #chances: Prng[]
+  readonly #seed: number
+  readonly #chances = new Map<number, Prng>()
+  readonly #byAddress: ReadonlyMap<string, Party>
   readonly #links: Map<LinkId, End>[]
   readonly #weathers: { readonly action: WeatherAction; readonly until: number }[] = []
   readonly #slow: { readonly action: SlowLinkAction; readonly until: number }[] = []
@@ -85,8 +87,8 @@ export class Network {
     this.#stage = stage
     this.#parties = parties
     this.#latencyMs = latencyMs
-    // A stream for each direction: leaving one fault out moves the chances of nobody else.
-    this.#chances = parties.flatMap((from) => parties.map((to) => prng(seed ^ (0x5eed + 97 * from.index + to.index))))
+    this.#seed = seed
+    this.#byAddress = new Map(parties.map((party) => [party.address, party]))
     this.#links = parties.map(() => new Map<LinkId, End>())
   }
 
@@ -97,7 +99,7 @@ export class Network {
     if (links.has(link)) return this.#stage.violate('contract', `node ${from.index} dials link ${link} twice`)
     const near = new End(from, link)
     links.set(link, near)
-    const to = this.#parties.find((party) => party.address === address)
+    const to = this.#byAddress.get(address)
     const latency = to === undefined ? 1 : this.#latency(from, to)
     const fail = (afterMs: number): void => {
       this.#stage.count('link: dialling failed')
@@ -169,6 +171,14 @@ export class Network {
     }
   }
 
+  /** Bytes that were sent from one to the other and have not left: what a socket's buffer would hold. */
+  unsentBytes(from: Party, to: Party): number {
+    const rate = this.#rate(from.index, to.index)
+    if (rate === Infinity) return 0
+    const waitsMs = this.#between(from.index, to.index).map(({ leftAt }) => Math.max(0, leftAt - this.#stage.now))
+    return waitsMs.reduce((sum, ms) => sum + (ms * rate) / 1000, 0)
+  }
+
   close(from: Party, link: LinkId): void {
     const end = this.#linksOf(from).get(link)
     if (end === undefined) return
@@ -236,8 +246,14 @@ export class Network {
     return [...(this.#links[from] as Map<LinkId, End>).values()].filter((end) => end.other.party.index === to)
   }
 
+  /** A stream for each direction: leaving one fault out moves the chances of nobody else. */
   #chanceOf(from: Party, to: Party): Prng {
-    return this.#chances[from.index * this.#parties.length + to.index] as Prng
+    const way = from.index * this.#parties.length + to.index
+    let chance = this.#chances.get(way)
+    if (chance === undefined) {
+      this.#chances.set(way, (chance = prng(this.#seed ^ (0x5eed + 97 * from.index + to.index))))
+    }
+    return chance
   }
 
   #latency(from: Party, to: Party): number {
