@@ -73,6 +73,23 @@ describe('PeerQueue', () => {
     expect(queue.take()).toEqual([{ space, runs: [{ origin: a, seq: 100_001, count: 1 }] }])
   })
 
+  test('[G17] what is leaving counts until it has left', () => {
+    const queue = new PeerQueue(10_000)
+    const push = (from: number, count: number): void => {
+      for (let seq = from; seq < from + count; seq++) queue.push(space, { origin: a, seq }, 936)
+    }
+    push(1, 5)
+    queue.take()
+    push(6, 5)
+    expect(queue.behind).toBe(false)
+    push(11, 1)
+    expect(queue.behind).toBe(true)
+    queue.catchUp()
+    queue.drained()
+    push(12, 10)
+    expect(queue.behind).toBe(false)
+  })
+
   test('a delta of any size finds its place in an empty queue', () => {
     const queue = new PeerQueue(1000)
     queue.push(space, { origin: a, seq: 1 }, 5000)

@@ -31,6 +31,8 @@ export class PeerQueue {
   /** Items before this one have left. */
   #head = 0
   #heldBytes = 0
+  /** Taken, and not known to have left: they are in buffers of the link, and count too. */
+  #leavingBytes = 0
   /** Spaces that the peer must catch up in, since something of theirs was dropped. */
   #behind: Set<SpaceId> | undefined
   #busy = false
@@ -39,7 +41,7 @@ export class PeerQueue {
     this.#limitBytes = limitBytes
   }
 
-  /** What it holds in memory, with what stands for it in buffers once it leaves. Never over the bound. */
+  /** What it holds in memory. Never over the bound, and not with what is leaving either. */
   get heldBytes(): number {
     return this.#heldBytes
   }
@@ -64,7 +66,7 @@ export class PeerQueue {
       return
     }
     const cost = sizeBytes + itemBytes
-    if (this.#heldBytes + cost > this.#limitBytes && this.length > 0) {
+    if (this.#heldBytes + this.#leavingBytes + cost > this.#limitBytes && this.length > 0) {
       this.#behind = new Set([space])
       for (let at = this.#head; at < this.#items.length; at++) this.#behind.add((this.#items[at] as Item).space)
       this.#clear()
@@ -82,6 +84,7 @@ export class PeerQueue {
   /** Everything sent has left. */
   drained(): void {
     this.#busy = false
+    this.#leavingBytes = 0
   }
 
   /** The oldest deltas, up to so many bytes but at least one. The link is busy from then on. */
@@ -95,6 +98,7 @@ export class PeerQueue {
       this.#heldBytes -= sizeBytes + itemBytes
       this.#head++
     }
+    this.#leavingBytes += bytes
     const taken = parcels(this.#items, from, this.#head)
     if (this.#head > from) this.#busy = true
     if (this.#head === this.#items.length) this.#clear()
