@@ -225,7 +225,7 @@ export class AntiEntropy {
     }
     for (const peer of this.#peers.values()) {
       for (const exchange of peer.exchanges.values()) {
-        if (exchange.busy && nowMs - exchange.movedMs > bounds.lateMs) exchange.end('late', nowMs)
+        if (exchange.isLate(nowMs)) exchange.end('late', nowMs)
       }
     }
     for (const space of this.#shared.replica.spaces) this.#fold(space)

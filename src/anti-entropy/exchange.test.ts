@@ -118,6 +118,51 @@ describe('exchange', () => {
   })
 })
 
+describe('an answer that is lost', () => {
+  test('[AE12] keeps nobody else waiting for long', () => {
+    const fleet = new Fleet({ members: 3 })
+    fleet.linkAll()
+    const [a, b, c] = fleet.members as readonly [Member, Member, Member]
+    b.write('k', register, 'set', { value: 1 })
+    fleet.greet(b, c)
+    fleet.settle()
+    let lost = 0
+    // What B answers A is lost, what C answers is not. And A is not heard to greet: it is to ask by itself.
+    fleet.filter = ({ from, to, frame }) => {
+      if (from === a.node && frame.kind === 'greeting') return false
+      if (from !== b.node || to !== a.node || frame.kind !== 'deltas') return true
+      lost++
+      return false
+    }
+    fleet.greet(b, a)
+    fleet.pass(8000)
+    expect(lost).toBeGreaterThan(0)
+    expect(a.read('k', register)).toBe(1)
+  })
+
+  test('[AE2] a slow peer is given more time each time, and comes to it', () => {
+    const [fleet, a, b] = pair()
+    b.write('k', register, 'set', { value: 1 })
+    const sentMs: number[] = []
+    const late: (typeof fleet.letters)[0][] = []
+    // All that B sends in answer takes five seconds.
+    fleet.filter = (letter) => {
+      if (letter.frame.kind === 'vector' && letter.from === a.node) sentMs.push(fleet.nowMs)
+      if (letter.frame.kind !== 'deltas' || late.includes(letter)) return true
+      late.push(letter)
+      return false
+    }
+    fleet.greet(b, a)
+    for (let ms = 0; ms < 8000 && a.read('k', register) === undefined; ms += 100) {
+      fleet.pass(100)
+      const [first] = late
+      if (first !== undefined && fleet.nowMs - (sentMs[0] as number) >= 5000) fleet.letters.push(first)
+    }
+    expect(a.read('k', register)).toBe(1)
+    expect(sentMs.length).toBeLessThanOrEqual(4)
+  })
+})
+
 describe('what others have on their disks', () => {
   test('[AE13] is known from greetings between equals, and is told where they are never equal', () => {
     const fleet = new Fleet({ members: 2, bounds: { storedMs: 2000 } })

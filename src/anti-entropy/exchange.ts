@@ -53,6 +53,8 @@ export class Exchange {
   #flying = 0
   #comparedMs = -Infinity
   #servedMs = -Infinity
+  /** How often in a row what was asked for did not come in time. */
+  #lates = 0
 
   constructor(shared: Shared, forks: Forks, space: Space, id: SpaceId, peer: NodeId) {
     this.#shared = shared
@@ -98,7 +100,18 @@ export class Exchange {
   /** Whatever was under way is forgotten: the next greeting starts again. */
   end(outcome: 'lost' | 'late' | 'refused', nowMs: number): void {
     if (this.busy && !this.#tally.idle) this.#report(outcome, nowMs)
+    if (outcome === 'late' && this.asked) this.#lates++
     this.#close()
+  }
+
+  /**
+   * Nothing has moved for too long. While this one asks nobody else is asked, so a lost answer is given up soon; a peer that
+   * is slow gets twice the time each time.
+   */
+  isLate(nowMs: number): boolean {
+    const { answerMs, lateMs } = this.#shared.bounds
+    const patienceMs = this.asked ? Math.min(lateMs, answerMs * 2 ** this.#lates) : lateMs
+    return this.busy && nowMs - this.movedMs > patienceMs
   }
 
   get busy(): boolean {
@@ -183,6 +196,7 @@ export class Exchange {
     if (!this.#tally.idle) this.#report('done', nowMs)
     // What is on its way stays noted: acknowledgements of it are still to come.
     this.asked = false
+    this.#lates = 0
     this.#theirs = undefined
   }
 
@@ -231,6 +245,7 @@ export class Exchange {
       }
     }
     this.asked = false
+    this.#lates = 0
     if (this.#theirs === undefined) this.#done(nowMs)
     return applied > 0 ? 'done' : 'nothing'
   }

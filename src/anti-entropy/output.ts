@@ -88,6 +88,11 @@ export interface Bounds {
   readonly burstMs: number
   /** Between two exchanges of vectors with one peer about one space. A guess. */
   readonly pauseMs: number
+  /**
+   * An answer of vectors and deltas of which nothing came for so long is given up, at first; twice as long each time in a
+   * row, up to `lateMs`. Measured: with 10 s from the start, one lost answer kept all others waiting for ten rounds.
+   */
+  readonly answerMs: number
   /** A session in which nothing moves for so long is over. A guess: several round trips of the worst link. */
   readonly lateMs: number
   /** A peer may read all of a space before it answers. A guess: ten million cells. */
@@ -125,6 +130,7 @@ export const usualBounds: Bounds = {
   roundPeers: 1,
   burstMs: 100,
   pauseMs: 300,
+  answerMs: 1000,
   lateMs: 10_000,
   readMs: 120_000,
   windowBytes: 262_144,
