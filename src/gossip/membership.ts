@@ -230,7 +230,8 @@ export class Membership {
     this.#periodMs = nowMs + this.#random.below(this.#timing.periodMs)
     // Soon for the first time: what it hears while it knows few is told on too seldom to reach all.
     this.#exchangeMs = nowMs + Math.ceil(this.#timing.exchangeMs / 10) + this.#random.below(this.#timing.exchangeMs / 3)
-    this.#revisitMs = nowMs + this.#timing.revisitMs
+    // Spread, so that of a fleet that started together somebody looks for the other side at any time.
+    this.#revisitMs = nowMs + this.#random.below(this.#timing.revisitMs)
     this.#forgetMs = nowMs + forgetEveryMs
   }
 
