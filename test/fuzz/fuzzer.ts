@@ -119,17 +119,22 @@ interface Trial {
 /** One input, and what must hold for each. Time and memory are only held against it when they are so three times. */
 export function attempt(target: Target, input: Uint8Array): Trial {
   const first = measured(target, input)
-  if (first.broken !== undefined || (first.ms <= allowedMs(input) && first.bytes <= allowedBytes(input))) return first
+  if (
+    first.broken !== undefined ||
+    (first.ms <= allowedMs(target, input) && first.bytes <= allowedBytes(target, input))
+  )
+    return first
   const again = [measured(target, input), measured(target, input)]
   const ms = Math.min(first.ms, ...again.map((trial) => trial.ms))
   const bytes = Math.min(first.bytes, ...again.map((trial) => trial.bytes))
-  if (ms > allowedMs(input)) return { ...first, broken: `took ${ms.toFixed(0)} ms for ${input.length} bytes` }
-  if (bytes > allowedBytes(input)) return { ...first, broken: `allocated ${bytes} bytes for ${input.length}` }
+  if (ms > allowedMs(target, input)) return { ...first, broken: `took ${ms.toFixed(0)} ms for ${input.length} bytes` }
+  if (bytes > allowedBytes(target, input)) return { ...first, broken: `allocated ${bytes} bytes for ${input.length}` }
   return first
 }
 
-const allowedMs = (input: Uint8Array): number => baseMs + msPerByte * input.length
-const allowedBytes = (input: Uint8Array): number => baseBytes + bytesPerByte * input.length
+const allowedMs = (target: Target, input: Uint8Array): number => (target.baseMs ?? baseMs) + msPerByte * input.length
+const allowedBytes = (target: Target, input: Uint8Array): number =>
+  (target.baseBytes ?? baseBytes) + bytesPerByte * input.length
 
 function measured(target: Target, input: Uint8Array): Trial & { readonly ms: number; readonly bytes: number } {
   const copy = input.slice()

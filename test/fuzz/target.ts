@@ -1,6 +1,11 @@
 /** What is fuzzed: one entry in targets.ts is all that a new one needs. */
 export interface Target {
   readonly name: string
+  /** What one input may take at least, where that is more than a decoder needs. */
+  readonly baseMs?: number
+  readonly baseBytes?: number
+  /** How many inputs the tests try, where one takes long. */
+  readonly inputsTested?: number
   /** Valid inputs that mutations start from: of every form that there is. */
   corpus(): readonly Uint8Array[]
   /**
