@@ -61,6 +61,10 @@ export function spread(values: readonly number[]): Spread {
   return { median, low: sorted[0] ?? NaN, high: sorted.at(-1) ?? NaN, rounds: sorted.length }
 }
 
+export function percentile(values: readonly number[], share: number): number {
+  return values.toSorted((a, b) => a - b)[Math.floor((values.length - 1) * share)] ?? Number.NaN
+}
+
 export function exactly(value: number): Spread {
   return spread([value])
 }

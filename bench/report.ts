@@ -45,6 +45,7 @@ function number(value: number, unit: Unit): string {
       return `${Number.isInteger(value) ? value.toLocaleString('en') : value.toFixed(1)} bytes`
     case 'hops':
     case 'copies':
+    case 'rounds':
     case 'frames':
       return `${Number.isInteger(value) ? value : value.toFixed(2)} ${unit}`
     case 'rows':

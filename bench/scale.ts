@@ -1,21 +1,17 @@
 /**
- * Fleets of many nodes, in virtual time and from seeds: every figure is exact and the same on every machine, so each is
- * judged as it is.
+ * Fleets of many nodes, in virtual time and from seeds: every figure with a goal is exact and the same on every machine, so
+ * each is judged as it is.
  *
- * Here are machines of gossip alone, in the worlds that their tests use. Figures of whole nodes (convergence after loss,
- * after a partition) belong into `scenarios` below, on top of the simulator.
+ * Here are machines of gossip alone, in the worlds that their tests use. Whole nodes are in whole-nodes.ts.
  */
 import { limits } from '../src/base/limits.ts'
 import { prng } from '../src/base/prng.ts'
 import { Agenda, Fleet, nodeId, originOf, Overlays, space } from '../src/gossip/fleet.test-kit.ts'
 import { PeerQueue } from '../src/gossip/queue.ts'
 import type { NodeId } from '../src/wire/frame.ts'
-import { exactly } from './measure.ts'
+import { exactly, percentile } from './measure.ts'
 import type { Figure, Scenario, Series, Spread, Suite } from './scenario.ts'
-
-function percentile(values: readonly number[], share: number): number {
-  return values.toSorted((a, b) => a - b)[Math.floor((values.length - 1) * share)] ?? Number.NaN
-}
+import { lossy, partition, slowNode, wholeFleet } from './whole-nodes.ts'
 
 function spreadOf(values: readonly number[]): Spread {
   return {
@@ -362,6 +358,6 @@ const slowPeer: Scenario = {
 
 export const scale: Suite = {
   name: 'scale',
-  says: 'many nodes in virtual time: hops, copies, deaths, stalls, a slow peer',
-  scenarios: [broadcast, death, stalls, slowPeer],
+  says: 'many nodes in virtual time: hops, copies, deaths, stalls, loss, a partition, a slow peer',
+  scenarios: [broadcast, death, stalls, slowPeer, lossy, partition, slowNode, wholeFleet],
 }

@@ -33,6 +33,7 @@ export type Unit =
   | 'frames'
   | 'hops'
   | 'copies'
+  | 'rounds'
   | 'round trips'
 
 export interface Figure {
