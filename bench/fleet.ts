@@ -15,6 +15,7 @@ import type { SimOptions } from '../src/sim/options.ts'
 import { prng } from '../src/base/prng.ts'
 import type { Prng } from '../src/base/prng.ts'
 import { decodePacket } from '../src/wire/codec.ts'
+import type { NodeId } from '../src/wire/frame.ts'
 import type { Applied } from '../src/replica/replica.ts'
 
 const spaceName = 'facts'
@@ -29,7 +30,7 @@ function optionsOf(seed: number, nodes: number): SimOptions {
     types: ['register'],
     writes: 0,
     faultsMs: 0,
-    faults: { crash: 0, network: 0, weather: 0, clock: 0, freeze: 0, disk: 0, directory: 0, damage: 0 },
+    faults: { crash: 0, network: 0, weather: 0, clock: 0, freeze: 0, disk: 0, directory: 0, damage: 0, twin: 0 },
     retention: { keepMs: 86_400_000, keepBytes: 64 << 20 },
     cacheBytes: 1_000_000,
     bounds: {},
@@ -241,6 +242,13 @@ export class Fleet implements HostStage {
   applied(host: Host, _life: Life, { delta }: Applied): void {
     this.#tracks.get(delta.origin)?.get(delta.seq)?.appliedMs.set(host.index, this.now)
   }
+
+  /** Nobody has listed them: logs are kept for as long as the retention says. */
+  rosterOf(): readonly NodeId[] {
+    return []
+  }
+
+  sent(): void {}
 
   opened(): void {}
 

@@ -60,6 +60,7 @@ class Node {
       fleet,
       address: name,
       join,
+      roster: [],
       zone: '',
       random: prng(id.charCodeAt(0)),
       bounds,
