@@ -45,6 +45,7 @@ function optionsOf(seed: number, nodes: number): SimOptions {
     opensLate: false,
     upgrades: false,
     lost: [],
+    ambushes: 0,
   }
 }
 
@@ -223,6 +224,8 @@ export class Fleet implements HostStage {
   }
 
   tell(): void {}
+
+  accused(): void {}
 
   violate(rule: string, what: string): void {
     throw new Error(`${rule}: ${what}`)

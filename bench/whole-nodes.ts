@@ -214,8 +214,8 @@ const writers = 8
 const settling = 12
 const counted = 3
 const idleMs = 5000
-/** What a node sends in a second, at most, when nothing is new. */
-const restingBytes = 600
+/** What a node sends in a second when nothing is new: lists of members now and then are most of it. A guess. */
+const restingBytes = 2000
 
 interface Spreading {
   readonly hops: number[]
@@ -231,12 +231,13 @@ function fleetIn(nodes: number, seed: number): Spreading {
   collect()
   const before = getHeapStatistics()
   const fleet = settled(seed, nodes)
-  // Until news of members were told often enough.
-  for (let sent = Infinity; sent / nodes / 5 > restingBytes;) {
+  // Until news of members were told often enough: beyond that, lists are exchanged now and then.
+  const quiet = (): boolean => {
     const before = fleet.network.sentBytes
     fleet.run(5000)
-    sent = fleet.network.sentBytes - before
+    return (fleet.network.sentBytes - before) / nodes / 5 <= restingBytes
   }
+  fleet.runUntil(quiet, 1000, 60_000)
   collect()
   const after = getHeapStatistics()
   const startedMs = processorMs()

@@ -15,10 +15,10 @@ import type { Space } from '../replica/space.ts'
 import { SimBatch, SimDisk } from './disk.ts'
 import type { Durability, Reach } from './disk.ts'
 import type { Network, NetworkStage, Party } from './network.ts'
-import type { NodeId } from '../wire/frame.ts'
 import { laterPacket } from './packets.ts'
 import type { SimOptions } from './options.ts'
 import type { Rule } from './rules.ts'
+import type { NodeId } from '../wire/frame.ts'
 
 export interface HostStage extends NetworkStage {
   readonly options: SimOptions
@@ -35,6 +35,8 @@ export interface HostStage extends NetworkStage {
   /** The rows of a disk are not what they were: it was restored, wiped, cut. */
   diskLost(host: Host, before: Reach, why: string): void
   stored(host: Host, batch: number): void
+  /** A node says that a peer broke the protocol. */
+  accused(host: Host, code: string, what: string): void
   stepped(host: Host, life: Life): void
   sent(host: Host, life: Life, bytes: Uint8Array): void
 }
@@ -54,7 +56,7 @@ export const epochMs = 1_800_000_000_000
 const mostWakes = 1_000
 
 /** What a driver needs of a machine. */
-export type Driven = Pick<Machine, 'replica' | 'wakeAt' | 'handle'> & Partial<Pick<Machine, 'askRights'>>
+export type Driven = Pick<Machine, 'replica' | 'wakeAt' | 'handle'> & Partial<Pick<Machine, 'askRights' | 'membership'>>
 
 /** One run of the process. */
 export interface Life {
@@ -222,6 +224,8 @@ export class Host implements Party {
   /** The process ends at once. With `power` the whole host goes, and what was not synced with it. */
   crash(how: 'kill' | 'power'): void {
     const life = this.current
+    // A batch that was on its way when the process died does not outlive the power.
+    if (how === 'power') this.silent = true
     if (how === 'power' && this.disk.unsynced > 0) {
       const before = this.disk.reach
       const lost = this.disk.powerCut(this.#chance)
@@ -231,7 +235,7 @@ export class Host implements Party {
     }
     if (life === undefined) return
     this.current = undefined
-    this.silent = how === 'power'
+    this.silent ||= how === 'power'
     this.frozenUntil = 0
     this.#stage.network.gone(this)
   }
@@ -367,7 +371,7 @@ export class Host implements Party {
       case 'event':
         return stage.event(this, output.event)
       case 'fault':
-        stage.count(`peer fault: ${output.code}`)
+        stage.accused(this, output.code, output.what)
         stage.tell(() => `node ${this.index} faults link ${output.link}: ${output.code}, ${output.what}`)
     }
   }

@@ -23,6 +23,7 @@ export const required: readonly string[] = [
   'fault: restore',
   'fault: clone',
   'fault: wipe',
+  'fault: crash amid a snapshot',
   'fault: twin',
   'fork: found',
   'fork: settled',

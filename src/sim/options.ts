@@ -55,6 +55,8 @@ export interface SimOptions {
   readonly upgrades: boolean
   /** Nodes that never come back: they stay down, or hear and cannot speak. The others must be equal without them. */
   readonly lost: readonly { readonly node: number; readonly how: 'down' | 'dumb' }[]
+  /** How often nodes are killed just then when a snapshot is on its way into their rows: by itself that is rare. */
+  readonly ambushes: number
 }
 
 const cheapTypes = ['register', 'record', 'counter', 'set', 'flag', 'log', 'list', 'claim', 'budget'] as const
@@ -93,7 +95,7 @@ export function drawOptions(seed: number, damagedPart: number = 0): SimOptions {
   const isRough = chance.chance(0.15)
   // Drawn apart, so that the other stories stay what they were.
   const twin = nodes > 2 && prng(seed).fork(20).chance(0.15)
-  return {
+  const drawn: SimOptions = {
     seed,
     nodes,
     holders,
@@ -130,7 +132,11 @@ export function drawOptions(seed: number, damagedPart: number = 0): SimOptions {
     opensLate: chance.chance(0.3),
     upgrades: chance.chance(0.15),
     lost: drawLost(chance, nodes, holders),
+    ambushes: chance.chance(0.4) ? 1 + chance.below(4) : 0,
   }
+  // Snapshots that take a while: many are taken over, through rows, in many pieces, and an entry at a time.
+  const slowly = { newcomerSiblings: 0, stagedBytes: 0, foldAtOnce: 1, cellBytes: 100 }
+  return drawn.ambushes === 0 ? drawn : { ...drawn, bounds: { ...drawn.bounds, ...slowly } }
 }
 
 function drawLost(chance: Prng, nodes: number, holders: readonly (readonly number[])[]): SimOptions['lost'] {

@@ -6,6 +6,7 @@ import { claim } from '../crdt/types/claim.ts'
 import { Machine } from '../node/machine.ts'
 import type { Input, MachineConfig, Output } from '../node/machine.ts'
 import { StoredEntry } from '../replica/entry.ts'
+import { OriginLog } from '../replica/log.ts'
 import { Replica } from '../replica/replica.ts'
 import { Space } from '../replica/space.ts'
 import { runSeed } from './campaign.ts'
@@ -91,13 +92,14 @@ test('bounds: a machine that sends without waiting for a slow link', () => {
     between(config, (machine, input, nowMs) => {
       const outputs = machine.handle(input, nowMs)
       const more: Output[] = []
-      if (input.kind === 'opened') for (let i = 0; i < 5; i++) more.push({ kind: 'send', link: input.link, bytes })
+      if (input.kind === 'opened' && config.address.endsWith('-1'))
+        for (let i = 0; i < 5; i++) more.push({ kind: 'send', link: input.link, bytes })
       return [...outputs, ...more]
     })
-  const slow: Action = { kind: 'slow-link', at: 0, chance: 0, forMs: 60_000, from: 1, to: 0, bytesPerSecond: 5_000 }
+  const slow = { kind: 'slow-link', at: 0, chance: 0, forMs: 60_000, from: 1, bytesPerSecond: 5_000 } as const
   const make = (seed: number): Story => {
     const { options, actions } = story(seed, {}, writesOnly)
-    return { options, actions: [slow, ...actions] }
+    return { options, actions: [...Array.from({ length: options.nodes }, (_, to) => ({ ...slow, to })), ...actions] }
   }
   expect(broken('bounds', 1, make, { makeMachine })).toContain('bounds')
 })
@@ -217,6 +219,33 @@ test('fence: a claim that gives out ever lower fences', () => {
   })
   const make = (seed: number): Story => story(seed, { types: ['claim'], keysOfType: 1 }, writesOnly)
   expect(broken('fence', 3, make)).toContain('fence')
+})
+
+test('disks: what is applied is told as if it were on the disk', () => {
+  vi.spyOn(OriginLog.prototype, 'storedSeq', 'get').mockImplementation(function (this: OriginLog) {
+    return this.seq
+  })
+  expect(broken('disks', 40, story)).toContain('disks')
+})
+
+test('alarms: a node that sees damage where there is none', () => {
+  const makeMachine = (config: MachineConfig): Driven =>
+    between(config, (machine, input, nowMs) => {
+      const outputs = machine.handle(input, nowMs)
+      const [space] = machine.replica.spaces
+      if (space === undefined || input.kind !== 'local') return outputs
+      const event = { kind: 'integrity', space, peer: undefined, what: 'planted', keys: [] } as const
+      return [...outputs, { kind: 'event', event: { kind: 'sync', event } }]
+    })
+  expect(broken('alarms', 1, story, { makeMachine })).toContain('alarms')
+})
+
+test('alarms: a peer that breaks the protocol over a network that spoils nothing', () => {
+  const makeMachine = (config: MachineConfig): Driven =>
+    between(config, (machine, input, nowMs) =>
+      machine.handle(input.kind === 'message' ? { ...input, bytes: input.bytes.subarray(1) } : input, nowMs),
+    )
+  expect(broken('alarms', 1, (seed) => story(seed, {}, writesOnly), { makeMachine })).toContain('alarms')
 })
 
 test('fence: a new holder under the fence of the last', () => {

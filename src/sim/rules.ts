@@ -14,6 +14,8 @@ export const rules = {
   expiry: 'What expires takes nothing else along.',
   claims: 'What a node says to have on its disk, its disk has.',
   watchers: 'Whoever watches sees every delta once, or is told of a gap.',
+  disks: 'A disk is said to have only what it has had, and what rests on disks waits for them.',
+  alarms: 'Damage, forks and broken protocols are told of only where there were any.',
   converges: 'When all is healed, all replicas are equal within the stated time.',
   rest: 'A fleet in which nothing happens says little, however much it holds.',
   oracle: 'The cells are those that the plain definition makes of the same deltas.',

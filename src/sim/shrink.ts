@@ -139,5 +139,6 @@ const simplifications: readonly ((options: SimOptions) => Partial<SimOptions>)[]
   () => ({ opensLate: false }),
   () => ({ upgrades: false }),
   () => ({ lost: [] }),
+  () => ({ ambushes: 0 }),
   ({ holders }) => ({ holders: holders.slice(0, 1) }),
 ]

@@ -13,9 +13,11 @@
 import { assert } from '../base/assert.ts'
 import { toHex } from '../base/bytes.ts'
 import { prng } from '../base/prng.ts'
+import type { Prng } from '../base/prng.ts'
 import { table, tablesOfSpace } from '../replica/row-keys.ts'
 import type { Applied } from '../replica/replica.ts'
 import type { Space } from '../replica/space.ts'
+import type { NodeId } from '../wire/frame.ts'
 import { Machine } from '../node/machine.ts'
 import type { MachineConfig, MachineEvent } from '../node/machine.ts'
 import type { Checker, Scene } from './checkers/checker.ts'
@@ -30,7 +32,6 @@ import type { Driven, HostStage, Life } from './host.ts'
 import { Ledger } from './ledger.ts'
 import { marksOf } from './marks.ts'
 import { Network } from './network.ts'
-import type { NodeId } from '../wire/frame.ts'
 import type { SimOptions } from './options.ts'
 import type { Rule, Violation } from './rules.ts'
 import { describe } from './story.ts'
@@ -52,6 +53,9 @@ const lookMs = 250
 /** How long a fleet is watched at rest, after as much time to come to it; and what a node may send in a second. */
 const restMs = 6_000
 const restingBytes = 2_000
+/** In how many of the steps in which a snapshot is being folded in, and in which it is on its way, somebody is killed. */
+const sealedPart = 0.2
+const stagedPart = 0.05
 /** A run with more events than this makes no progress. */
 const mostEvents = 3_000_000
 
@@ -109,12 +113,16 @@ export class World implements HostStage, Scene {
   #convergedMs = 0
   #restingBytes = 0
   #healed = false
+  #ambushesLeft: number
+  readonly #ambushChance: Prng
 
   constructor(story: Story, settings: RunSettings = {}) {
     this.#story = story
     this.#settings = settings
     this.options = story.options
     this.retention = story.options.retention
+    this.#ambushesLeft = story.options.ambushes
+    this.#ambushChance = prng(story.options.seed).fork(8)
     this.spaceNames = story.options.holders.map((_, index) => this.spaceName(index))
     this.hosts = Array.from({ length: this.options.nodes }, (_, index) => new Host(this, index))
     const lost = new Set(this.options.lost.map(({ node }) => node))
@@ -269,6 +277,15 @@ export class World implements HostStage, Scene {
     for (const host of this.#core) {
       if (!host.up) return `node ${host.index} is down`
       if (!host.settled) return `node ${host.index} has rows that wait for the disk`
+    }
+    for (const host of this.#core) {
+      for (const other of this.#core) {
+        const members = host.current?.machine.membership
+        if (host === other || members === undefined) continue
+        const state = members.member(other.node as NodeId)?.state
+        if (state === 'alive' || state === 'suspect') continue
+        return `node ${host.index} takes node ${other.index} for ${state ?? 'nobody'}`
+      }
     }
     for (const name of this.spaceNames) {
       const [first, ...others] = this.holders(name)
@@ -495,10 +512,16 @@ export class World implements HostStage, Scene {
         `node ${host.index} tells ${JSON.stringify(event, (name, value: unknown) => (name === 'space' && typeof value === 'object' ? (value as { name: string }).name : value))}`,
     )
     for (const mark of marksOf(event)) this.count(mark)
+    for (const checker of this.#checkers) checker.event?.(host, event)
     if (event.kind === 'sync' && event.event.kind === 'integrity' && event.event.peer === undefined) host.unsound()
     if (event.kind === 'failed' && event.code === 'store_damaged' && host.disk.damaged) host.setAside()
     if (host.current === undefined || event.kind !== 'session' || event.report.step !== 'adopting') return
     this.#shadows.gap(host, host.current, event.report.space)
+  }
+
+  accused(host: Host, code: string, what: string): void {
+    this.count(`peer fault: ${code}`)
+    for (const checker of this.#checkers) checker.accused?.(host, code, what)
   }
 
   diskLost(host: Host, before: Reach, why: string): void {
@@ -511,11 +534,33 @@ export class World implements HostStage, Scene {
   stored(host: Host, batch: number): void {
     this.#mix(host.index, batch)
     this.ledger.stored(host.index, host.life, batch)
+    for (const checker of this.#checkers) checker.stored?.(host)
   }
 
   stepped(host: Host, life: Life): void {
     this.#mix(host.index, this.now)
     for (const checker of this.#checkers) checker.stepped?.(host, life)
+    this.#ambush(host, life)
+  }
+
+  /** Kills a node in the midst of taking a snapshot over, or one of the others, who may be the one that gives it. */
+  #ambush(host: Host, life: Life): void {
+    if (this.#ambushesLeft === 0 || this.#healed) return
+    const { spaces } = life.machine.replica
+    const isSealed = spaces.some(({ adoption }) => adoption !== undefined)
+    if (!isSealed && !spaces.some(({ staging }) => staging !== undefined)) return
+    const chance = this.#ambushChance
+    if (!chance.chance(isSealed ? sealedPart : stagedPart)) return
+    this.#ambushesLeft--
+    const victim = chance.chance(0.75) ? host : chance.pick(this.hosts)
+    const how = chance.pick(['kill', 'power'] as const)
+    const forMs = 1 + chance.below(chance.pick([200, 3_000]))
+    this.plan(this.now, () => {
+      this.tell(() => `node ${victim.index}: ${how} amid a snapshot, down for ${forMs} ms`)
+      this.count('fault: crash amid a snapshot')
+      victim.crash(how)
+      this.plan(this.now + forMs, () => victim.start())
+    })
   }
 
   sent(host: Host, life: Life, bytes: Uint8Array): void {

@@ -21,6 +21,7 @@ const help = `npm run sim -- [options]
   --seed N      one seed, with its whole transcript
   --shrink N    one seed that fails: the shortest story that still does
   --damage      rows rot too, in some of the seeds
+  --first       ends at the first seed that fails, and looks for no shorter story
   --workers N   processes side by side (2)
   --keep DIR    where stories of failures go (skein-sim)
   --help
@@ -38,6 +39,7 @@ interface Settings {
   readonly seeds: number
   readonly from: number
   readonly damagedPart: number
+  readonly endsAtFirst: boolean
   readonly workers: number
   readonly keep: string
 }
@@ -61,6 +63,7 @@ async function main(args: readonly string[]): Promise<number> {
       keep: text,
       quick: flag,
       damage: flag,
+      first: flag,
       help: flag,
     }
     ;({ values } = parseArgs({ args: [...args], options }))
@@ -88,6 +91,7 @@ async function main(args: readonly string[]): Promise<number> {
     seeds: whole('seeds', values['quick'] === true ? 300 : 2000),
     from: whole('from', 1),
     damagedPart,
+    endsAtFirst: values['first'] === true,
     workers: Math.max(1, whole('workers', 2)),
     keep: typeof values['keep'] === 'string' ? values['keep'] : 'skein-sim',
   })
@@ -110,7 +114,7 @@ function one(seed: number, damagedPart: number): number {
   return 1
 }
 
-async function campaign({ seeds, from, damagedPart, workers, keep }: Settings): Promise<number> {
+async function campaign({ seeds, from, damagedPart, endsAtFirst, workers, keep }: Settings): Promise<number> {
   const startedMs = performance.now()
   const totals = new Totals()
   const isLive = process.stdout.isTTY
@@ -139,10 +143,15 @@ async function campaign({ seeds, from, damagedPart, workers, keep }: Settings): 
           const { seed, violation } = message.report
           if (violation !== undefined)
             process.stdout.write(`${isLive ? '\n' : ''}seed ${seed} failed [${violation.rule}]\n`)
+          if (violation !== undefined && endsAtFirst) {
+            next = from + seeds
+            child.kill()
+          }
         }
       })
       child.on('exit', (code, signal) => {
-        if (code !== 0) died.push(`a lane ended with ${code ?? signal}`)
+        const isOurs = endsAtFirst && totals.failed.length > 0
+        if (code !== 0 && !isOurs) died.push(`a lane ended with ${code ?? signal}`)
         resolve()
       })
     })
@@ -157,7 +166,7 @@ async function campaign({ seeds, from, damagedPart, workers, keep }: Settings): 
       if (violation !== undefined) process.stdout.write(`seed ${seed} ${toldViolation(violation)}\n`)
     }
   }
-  if (failed.length > 0) {
+  if (failed.length > 0 && !endsAtFirst) {
     mkdirSync(keep, { recursive: true })
     for (const { seed } of failed.slice(0, mostTold)) {
       const path = join(keep, `seed-${seed}.txt`)

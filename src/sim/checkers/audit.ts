@@ -103,11 +103,23 @@ export function audit(scene: Scene): Checker {
       scene.violate('oracle', `${told}: ${firstDifference(state, cells)}`)
     }
   }
+  /** Once a snapshot is folded in, or was given up, nothing of it is left. */
+  const leftOver = ({ index, disk, replica }: Host): void => {
+    if (disk.damaged) return
+    for (const space of replica?.spaces ?? []) {
+      if (space.catchingUp) continue
+      const rows = disk.list(spaceRange(table.staged, space.number)).length
+      if (rows > 0) scene.violate('rebuild', `node ${index}, ${space.name}: ${rows} rows of a snapshot lead nowhere`)
+    }
+  }
   return {
     // What a crash left must add up too.
     opened: (host) => look(host),
     quiet: () => {
-      for (const host of scene.hosts) look(host)
+      for (const host of scene.hosts) {
+        look(host)
+        leftOver(host)
+      }
     },
   }
 }

@@ -1,4 +1,4 @@
-/** Waiting rooms and what waits for the disk stay under their bounds; what is unsent, the network itself watches. */
+/** Waiting rooms and what waits for the disk stay under their bounds, and nothing waits for ever; what is unsent, the network watches. */
 import { limits } from '../../base/limits.ts'
 import type { Checker, Scene } from './checker.ts'
 
@@ -17,9 +17,16 @@ export function bounds(scene: Scene): Checker {
       }
     },
     quiet: () => {
-      for (const { replica } of scene.hosts) {
+      for (const { index, replica } of scene.hosts) {
         for (const space of replica?.spaces ?? []) {
           for (const log of space.logs.values()) if (log.floor > 1) scene.count('log: a part of it was pruned')
+          for (const [origin, last] of space.waiting.size > 0 ? space.vector : []) {
+            for (let seq = 1; seq <= last; seq++) {
+              if (!space.waiting.has({ origin, seq })) continue
+              const what = `node ${index}, ${space.name}: ${origin.slice(16)}-${seq}`
+              return scene.violate('bounds', `${what} is applied, and still waits`)
+            }
+          }
         }
       }
     },

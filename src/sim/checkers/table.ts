@@ -1,9 +1,11 @@
 /** The table of checkers: a new one is its file and a line here. */
 import { acknowledged } from './acknowledged.ts'
+import { alarms } from './alarms.ts'
 import { audit } from './audit.ts'
 import { bounds } from './bounds.ts'
 import { budgetsAndFences } from './budgets.ts'
 import type { Checker, Scene } from './checker.ts'
+import { disks } from './disks.ts'
 import { claimsOfDisk } from './claims-of-disk.ts'
 import { equalVectors } from './equal-vectors.ts'
 import { expiry } from './expiry.ts'
@@ -20,6 +22,8 @@ export function makeCheckers(scene: Scene): { readonly shadows: Shadows; readonl
     acknowledged(scene),
     budgetsAndFences(scene),
     bounds(scene),
+    disks(scene),
+    alarms(scene),
     expiry(scene),
     claimsOfDisk(scene),
   ]
