@@ -1,12 +1,9 @@
-/** The planted faults: small edits that a tired engineer could make, each with the tests that must notice. */
-export interface Fault {
-  readonly name: string
-  readonly file: string
-  /** Stands exactly once in the file. */
-  readonly find: string
-  readonly replace: string
-  readonly tests: readonly string[]
-}
+/** The planted faults that tests must notice, and below them those that the simulator must find, by room. */
+import type { Fault } from './fault.ts'
+import { antiEntropyFaults } from './faults/anti-entropy.ts'
+import { gossipFaults } from './faults/gossip.ts'
+import { nodeFaults } from './faults/node.ts'
+import { replicaFaults } from './faults/replica.ts'
 
 const types = ['claim', 'counter', 'flag', 'list', 'log', 'record', 'register', 'set'].map(
   (name) => `src/crdt/types/${name}`,
@@ -122,8 +119,8 @@ export const faults: readonly Fault[] = [
   {
     name: 'replica: a delta is taken under a dot that is not its own',
     file: 'src/replica/replica.ts',
-    find: 'if (!follows(delta, space.chainOf(dot.origin))) {',
-    replace: 'if (!follows(delta, space.chainOf(dot.origin)) && body.length === 0) {',
+    find: "if (!follows(delta, space.chainOf(dot.origin))) return 'forked'",
+    replace: "if (!follows(delta, space.chainOf(dot.origin)) && body.length === 0) return 'forked'",
     tests: replica,
   },
   {
@@ -150,8 +147,8 @@ export const faults: readonly Fault[] = [
   {
     name: 'replica: a reopened node goes on as the same origin',
     file: 'src/replica/replica.ts',
-    find: 'this.origin = originId(config.node + config.incarnation)',
-    replace: "this.origin = originId(config.node + '0000000000000000')",
+    find: 'this.#origin = originId(config.node + config.incarnation)',
+    replace: "this.#origin = originId(config.node + '0000000000000000')",
     tests: replica,
   },
   {
@@ -164,15 +161,15 @@ export const faults: readonly Fault[] = [
   {
     name: 'replica: the log counts as stored what is only in memory',
     file: 'src/replica/log.ts',
-    find: 'return this.seq - this.#waiting.length',
+    find: 'return this.#storedBefore ?? this.seq - this.#waiting.length',
     replace: 'return this.seq',
     tests: replica,
   },
   {
     name: 'replica: pruning ignores the cut',
     file: 'src/replica/space.ts',
-    find: 'const stable = segment.last <= cut(oldest.origin)',
-    replace: 'const stable = segment.last <= Math.max(cut(oldest.origin), Infinity)',
+    find: 'const isStable = segment.last <= cut.stable(this, log)',
+    replace: 'const isStable = segment.last <= Math.max(cut.stable(this, log), Infinity)',
     tests: replica,
   },
   {
@@ -287,10 +284,14 @@ export const faults: readonly Fault[] = [
     replace: 'if (bytes.length < 0)',
     tests: store,
   },
+  ...replicaFaults,
+  ...antiEntropyFaults,
+  ...gossipFaults,
+  ...nodeFaults,
   {
     name: 'sim: a delta is applied before what its writer had seen',
     file: 'src/replica/space.ts',
-    find: 'delta.context.every((dot) => covers(this.vector, dot))',
+    find: 'delta.context.every((dot) => covers(this.reach, dot))',
     replace: 'delta.context.length >= 0',
     tests: fleet,
   },

@@ -1,20 +1,24 @@
 /**
  * Breaks the code on purpose, one named small edit at a time, in a scratch copy, and runs the tests that should notice.
- * A mutant that survives is a hole in the tests. The faults are data: faults.ts.
+ * A mutant that survives is a hole in the tests. The faults are data: faults.ts and the rooms that it names. Those that the
+ * simulator must find count as caught only when a seed breaks one of its rules, not when the code merely ends.
  *
  *   npm run mutants               all of them
- *   npm run mutants -- chain      those whose name holds the word
+ *   npm run mutants -- chain      those whose name holds the word; `sim` for all that the simulator must find
  */
 import { spawn } from 'node:child_process'
 import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { Fault, Seeds } from './fault.ts'
 import { faults } from './faults.ts'
-import type { Fault } from './faults.ts'
 
 const root = join(import.meta.dirname, '..', '..')
-/** A mutant may hang: that counts as caught, after this long. */
+/** A mutant may hang: that counts as caught by tests, after this long. The simulator must say what is wrong instead. */
 const patienceMs = 180_000
+const seedsPatienceMs = 600_000
+/** Seeds that a copy without a fault must pass first. */
+const cleanSeeds = 60
 
 async function main(args: readonly string[]): Promise<number> {
   if (args.includes('--help')) {
@@ -30,10 +34,13 @@ async function main(args: readonly string[]): Promise<number> {
     return 2
   }
   console.log(`${chosen.length} faults, each in a scratch copy; first the copy without a fault must be green`)
-  const suites = [...new Set(chosen.flatMap(({ tests }) => tests))]
-  const clean = await inCopy((dir) => run(dir, suites, 'inherit'))
-  if (clean !== 0) {
-    console.error('the tests fail without any fault; mend that first')
+  const suites = [...new Set(chosen.flatMap((fault) => ('tests' in fault ? fault.tests : [])))]
+  const clean = await inCopy(async (dir) => {
+    const isGreen = suites.length === 0 || (await runTests(dir, suites, 'inherit')) === 0
+    return isGreen && (!chosen.some((fault) => 'sim' in fault) || (await runSeeds(dir, { seeds: cleanSeeds })).isClean)
+  })
+  if (!clean) {
+    console.error('there are failures without any fault; mend those first')
     return 1
   }
   const survivors: string[] = []
@@ -41,10 +48,11 @@ async function main(args: readonly string[]): Promise<number> {
   const worker = async (): Promise<void> => {
     for (let fault = queue.shift(); fault !== undefined; fault = queue.shift()) {
       const startedAt = performance.now()
-      const caught = await attempt(fault)
-      if (!caught) survivors.push(fault.name)
+      const found = await attempt(fault)
+      if (found === undefined) survivors.push(fault.name)
+      const seconds = ((performance.now() - startedAt) / 1000).toFixed(1)
       console.log(
-        `${caught ? 'caught  ' : 'SURVIVED'}  ${fault.name}  (${((performance.now() - startedAt) / 1000).toFixed(1)} s)`,
+        `${found === undefined ? 'SURVIVED' : 'caught  '}  ${fault.name}  (${found ?? 'nothing'}, ${seconds} s)`,
       )
     }
   }
@@ -53,7 +61,8 @@ async function main(args: readonly string[]): Promise<number> {
   return survivors.length === 0 ? 0 : 1
 }
 
-async function attempt(fault: Fault): Promise<boolean> {
+/** What noticed it; undefined when nothing did. */
+async function attempt(fault: Fault): Promise<string | undefined> {
   return inCopy(async (dir) => {
     const path = join(dir, fault.file)
     const source = readFileSync(path, 'utf8')
@@ -66,7 +75,8 @@ async function attempt(fault: Fault): Promise<boolean> {
       path,
       source.replace(fault.find, () => fault.replace),
     )
-    return (await run(dir, fault.tests)) !== 0
+    if ('sim' in fault) return (await runSeeds(dir, fault.sim)).found
+    return (await runTests(dir, fault.tests)) === 0 ? undefined : 'tests'
   })
 }
 
@@ -83,26 +93,53 @@ async function inCopy<T>(work: (dir: string) => Promise<T>): Promise<T> {
   }
 }
 
-function run(dir: string, tests: readonly string[], output: 'ignore' | 'inherit' = 'ignore'): Promise<number> {
+async function runTests(
+  dir: string,
+  tests: readonly string[],
+  output: 'ignore' | 'inherit' = 'ignore',
+): Promise<number> {
+  const vitest = join(dir, 'node_modules', 'vitest', 'vitest.mjs')
+  const args = [vitest, 'run', '--bail=1', '--maxWorkers=1', '--reporter=dot', ...tests]
+  return (await run(dir, args, patienceMs, output)).code
+}
+
+/** What the simulator finds, from the first seed on until one fails. */
+async function runSeeds(
+  dir: string,
+  { seeds, from = 1, damage = false }: Seeds,
+): Promise<{ found: string | undefined; isClean: boolean }> {
+  const args = [join(dir, 'test', 'sim', 'run.ts'), '--first', '--workers', '1']
+  args.push('--seeds', String(seeds), '--from', String(from), ...(damage ? ['--damage'] : []))
+  const { code, output } = await run(dir, args, seedsPatienceMs, 'pipe')
+  const [, seed, rule] = /^seed (\d+) failed \[(.+)\]$/m.exec(output) ?? []
+  if (code !== 0 && seed === undefined) console.log(output.trim())
+  const found = seed === undefined ? undefined : `[${rule}] after ${Number(seed) - from + 1} seeds`
+  return { found, isClean: code === 0 }
+}
+
+function run(
+  dir: string,
+  args: readonly string[],
+  mostMs: number,
+  stdout: 'ignore' | 'inherit' | 'pipe',
+): Promise<{ code: number; output: string }> {
   return new Promise((resolve) => {
-    const child = spawn(
-      process.execPath,
-      [
-        join(dir, 'node_modules', 'vitest', 'vitest.mjs'),
-        'run',
-        '--bail=1',
-        '--maxWorkers=1',
-        '--reporter=dot',
-        ...tests,
-      ],
-      { cwd: dir, stdio: ['ignore', output, output] },
-    )
-    const timer = setTimeout(() => child.kill('SIGKILL'), patienceMs)
-    child.once('exit', (code) => {
+    // A group of its own: one that hangs in a lane of its own must end too.
+    const child = spawn(process.execPath, args, { cwd: dir, stdio: ['ignore', stdout, stdout], detached: true })
+    const kill = (): void =>
+      void (child.pid !== undefined && child.exitCode === null && process.kill(-child.pid, 'SIGKILL'))
+    process.once('exit', kill)
+    let output = ''
+    child.stdout?.setEncoding('utf8').on('data', (text: string) => (output += text))
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => (output += text))
+    const timer = setTimeout(kill, mostMs)
+    child.once('close', (code) => {
       clearTimeout(timer)
-      resolve(code ?? 1)
+      process.off('exit', kill)
+      resolve({ code: code ?? 1, output })
     })
   })
 }
 
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130))
 process.exitCode = await main(process.argv.slice(2))
