@@ -52,6 +52,8 @@ export class Exchange {
   #flights: Flight[] = []
   #flying = 0
   #comparedMs = -Infinity
+  /** The peer has told its chains since the last start. */
+  #heard = false
   #servedMs = -Infinity
   /** How often in a row what was asked for did not come in time. */
   #lates = 0
@@ -71,12 +73,13 @@ export class Exchange {
     const same = before !== undefined && equalBytes(before.mine, mine) && equalBytes(before.theirs, theirContext)
     // What moved nothing is followed by the next fuller form, and when even chains explained nothing, by the first again.
     const isSuspect = this.#forks.hasSuspects(this.space)
-    if (same && this.#form === 'chains' && !isSuspect) {
+    if (same && this.#form === 'chains' && this.#heard && !isSuspect) {
       this.#shared.outputs.push({ kind: 'event', event: { kind: 'stuck', space: this.space, peer: this.peer } })
     }
     if (this.#form === 'chains') this.#form = 'short'
     else if (isSuspect) this.#form = 'chains'
     else this.#form = !same ? 'short' : this.#form === 'short' ? 'full' : 'chains'
+    this.#heard = false
     this.#before = { mine, theirs: theirContext }
     this.#tally = new Tally(nowMs)
     this.startedMs = nowMs
@@ -253,6 +256,7 @@ export class Exchange {
   /** Vectors are equal and contexts are not, or something did not follow: where do the histories part? */
   chains(frame: Chains, nowMs: number): Compared {
     const wasAsked = this.asked && !frame.answer
+    this.#heard ||= wasAsked
     this.movedMs = nowMs
     this.asked = false
     const compared = this.#forks.compare(this.space, this.peer, frame, wasAsked, nowMs)

@@ -296,13 +296,6 @@ export const faults: readonly Fault[] = [
     tests: fleet,
   },
   {
-    name: 'sim: a snapshot of a peer brings back what was removed here',
-    file: 'src/crdt/cell.ts',
-    find: '!hasDot(mine, sibling) && !covers(seen, sibling)',
-    replace: '!hasDot(mine, sibling)',
-    tests: fleet,
-  },
-  {
     name: 'sim: a delta does not say all that its writer had seen',
     file: 'src/replica/space.ts',
     find: 'else this.news.add(origin)',

@@ -35,7 +35,7 @@ export const nodeFaults: readonly Fault[] = [
     file: 'src/node/machine.ts',
     find: '    this.#sync.linkDown(node, nowMs)\n',
     replace: '',
-    sim: { seeds: 300 },
+    sim: { seeds: 1500 },
   },
   {
     name: 'sim node: a later generation is not followed',
