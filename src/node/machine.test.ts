@@ -1,11 +1,13 @@
 import { expect, test } from 'vitest'
 import { prng } from '../base/prng.ts'
 import type { OriginId } from '../crdt/dot.ts'
+import { originId } from '../crdt/dot.ts'
 import { budget } from '../crdt/types/budget.ts'
 import { register } from '../crdt/types/register.ts'
 import { spaceRange, table } from '../replica/row-keys.ts'
 import { MapRows } from '../replica/rows.test-kit.ts'
-import { encodePacket } from '../wire/codec.ts'
+import { encodePacket, protocol } from '../wire/codec.ts'
+import type { Frame, NodeId } from '../wire/frame.ts'
 import { Machine } from './machine.ts'
 import type { Input, MachineConfig, Output } from './machine.ts'
 
@@ -204,6 +206,42 @@ test('budget rights are asked for where they are lacking, and come only from who
     bench.machines[0]?.replica.open('s').entry('b').cells(budget.id) as never,
   ).value
   expect({ available, spent }).toEqual({ available: 600, spent: 400 })
+})
+
+test('a peer that asks for rights all the time is answered once a second, in one delta', () => {
+  const bench = new Bench()
+  const one = bench.add()
+  const space = one.replica.open('s')
+  const grant = budget.operations['grant']
+  if (grant === undefined) throw new Error('no grant')
+  one.replica.transact(space, { nowMs: bench.nowMs, agent: 'a', reason: undefined }, (change) =>
+    change.run(space.entry('b'), budget, grant, { amount: 1_000_000 }),
+  )
+  bench.feed(0, { kind: 'local' })
+  bench.feed(0, { kind: 'opened', link: 99, outgoing: false })
+  const node = '00000000000000ee' as NodeId
+  const hello = {
+    kind: 'hello',
+    ...protocol,
+    fleet: '00000000000000aa',
+    node,
+    incarnation: '00000000000000ff',
+  } as const
+  const say = (...frames: Frame[]): void => bench.feed(0, { kind: 'message', link: 99, bytes: encodePacket(frames) })
+  say({ ...hello, nowMs: bench.nowMs, address: '' })
+  const ask = {
+    kind: 'rights-ask',
+    space: space.id,
+    key: 'b',
+    to: originId(`${node}00000000000000ff`),
+    amount: 1,
+  } as const
+  const written = (): number => space.logs.get(one.replica.origin)?.seq ?? 0
+  say(...Array.from({ length: 500 }, () => ask))
+  expect(written()).toBe(2)
+  bench.passMs(1000)
+  say(...Array.from({ length: 500 }, () => ask))
+  expect(written()).toBe(3)
 })
 
 test('strangers, other fleets and clocks that are far off are refused by name', () => {

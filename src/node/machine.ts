@@ -108,7 +108,9 @@ export interface MachineConfig extends ReplicaConfig {
 
 /** Between two requests for rights of one budget. A guess: several round trips. */
 const askAgainMs = 1_000
-/** Budgets whose last request is remembered. */
+/** Between two gifts of one budget to one peer: a request that comes a little early is still heard. */
+const giveAgainMs = askAgainMs / 2
+/** Budgets whose last request, or gift, is remembered. */
 const rightsAsked = 1_000
 /** How often the machine looks round. */
 const lookEveryMs = 5_000
@@ -154,6 +156,8 @@ export class Machine {
   readonly #low = new Map<string, { readonly space: Space; readonly key: string; readonly needed: number }>()
   /** When each may be asked for again. */
   readonly #askedAt = new Map<string, number>()
+  /** When each peer may be given of each again. */
+  readonly #givenAt = new Map<string, number>()
 
   constructor(config: MachineConfig) {
     const { address, zone, random } = config
@@ -704,11 +708,21 @@ export class Machine {
     if (nodeOf(ask.to) !== peer.node) {
       return this.#links.fault(peer.link, 'protocol', 'rights are asked for by who is to have them', nowMs)
     }
+    // Each gift is a delta that everybody must keep: who asks without end buys no more of them than others do.
+    const id = `${peer.node} ${space.id} ${ask.key}`
+    if (nowMs < (this.#givenAt.get(id) ?? 0) || !this.#mayGive(nowMs)) return
     try {
-      give(this.replica, space, ask, this.#wall(nowMs))
+      if (give(this.replica, space, ask, this.#wall(nowMs)) > 0) this.#givenAt.set(id, nowMs + giveAgainMs)
     } catch (error) {
       this.#failed(error)
     }
+  }
+
+  /** Is there room to remember another gift? */
+  #mayGive(nowMs: number): boolean {
+    if (this.#givenAt.size < rightsAsked) return true
+    for (const [id, atMs] of this.#givenAt) if (atMs <= nowMs) this.#givenAt.delete(id)
+    return this.#givenAt.size < rightsAsked
   }
 
   // The rest.
