@@ -213,6 +213,85 @@ export const errorTable = {
     retry: false,
     action: 'Start without a token, and keep the ones you are given.',
   },
+  invalid_address: {
+    meaning: 'The text is no address that a transport here can listen at or dial.',
+    state: 'unchanged',
+    retry: false,
+    action: 'Give one like `ws://host:7400`; the message says what is wrong with it.',
+  },
+  address_in_use: {
+    meaning: 'Something else listens at that address already.',
+    state: 'unchanged',
+    retry: true,
+    action: 'Stop the other process, or listen at another port.',
+  },
+  address_unavailable: {
+    meaning: 'This host cannot listen at that address: it is not its own, or the port is not allowed.',
+    state: 'unchanged',
+    retry: false,
+    action: 'Choose an address of this host and a port that this user may open.',
+  },
+  fleet_key_needed: {
+    meaning: 'Without a fleet key a node listens at and dials loopback addresses only.',
+    state: 'unchanged',
+    retry: false,
+    action: 'Make a fleet key and give it to every node of the fleet, or use a loopback address.',
+  },
+  fleet_key_invalid: {
+    meaning: 'The text is no fleet key: it was cut, changed, or is something else.',
+    state: 'unchanged',
+    retry: false,
+    action: 'Copy the key whole; it starts with `skf1_`.',
+  },
+  identity_damaged: {
+    meaning: 'The identity key in the data directory cannot be read, or is not what was written.',
+    state: 'nothing was overwritten',
+    retry: false,
+    action: 'Restore the file from where it was copied to; without it the node can only come back as another node.',
+  },
+  peer_unreachable: {
+    meaning: 'Nobody answered at that address within the time.',
+    state: 'unchanged',
+    retry: true,
+    action: 'Look whether the node runs there; a node dials again by itself.',
+  },
+  peer_refused: {
+    meaning: 'The other end ended the connection before it was set up: another fleet key, full, or no Skein node.',
+    state: 'unchanged',
+    retry: true,
+    action: 'Compare the fleet keys; the log of the other node has its reason, which it does not tell strangers.',
+  },
+  peer_unproven: {
+    meaning:
+      'The other end did not prove that it knows a fleet key of ours and owns its identity, or its certificate is bad.',
+    state: 'unchanged',
+    retry: true,
+    action: 'Look who answers at that address; nothing was told to it.',
+  },
+  peer_protocol: {
+    meaning: 'The other end sent what is not the protocol of links: garbage, a message over the limit, a broken seal.',
+    state: 'unchanged; the link was closed',
+    retry: true,
+    action: 'Nothing, where it is rare: the node dials again. Where it is not, look what stands between the two.',
+  },
+  peer_slow: {
+    meaning: 'The other end does not read: more bytes wait for it than the bound allows.',
+    state: 'unchanged; the link was closed, and the peer catches up later',
+    retry: true,
+    action: 'Look at the load of that node and the network to it.',
+  },
+  peer_lost: {
+    meaning: 'The other end went without a word, or is silent though it should answer.',
+    state: 'unchanged; the link was closed',
+    retry: true,
+    action: 'Nothing: the node dials again.',
+  },
+  aborted: {
+    meaning: 'The caller gave the operation up.',
+    state: 'unchanged',
+    retry: true,
+    action: 'Nothing.',
+  },
 } as const
 
 export type ErrorCode = keyof typeof errorTable

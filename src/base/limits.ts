@@ -85,4 +85,22 @@ export const limits = {
   refusalBytes: 1024,
   /** Bytes of the leaf sums in one frame: 8 for each of 65,536 leaves. */
   leafSumBytes: 524_288,
+  /** Bytes that wait on one link before it is closed as one that does not read. A guess: some seconds of a busy fleet. */
+  linkWaitingBytes: 8_388_608,
+  /** Links that others dialled and that are set up. Above the members that an active view ever holds, many times. */
+  linksIn: 1024,
+  /** Of those, from one remote address: nodes behind one NAT, or on one host. */
+  linksInPerAddress: 512,
+  /** Connections of strangers: accepted, and not proven to be of the fleet yet. They take no place of those that are. */
+  strangers: 512,
+  /** Of those, from one remote address. */
+  strangersPerAddress: 256,
+  /** How long a connection may take to be set up, from dialling or accepting to the end of the handshake. */
+  handshakeMs: 5000,
+  /** Bytes of the request that opens a connection, and bytes that a stranger may send after it. */
+  strangerBytes: 4096,
+  /** Parts of one message on a link. Ours have one. */
+  linkMessageParts: 64,
+  /** Fleet keys that a node accepts at once: two are enough to change one. */
+  fleetKeys: 4,
 } as const
