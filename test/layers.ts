@@ -122,6 +122,7 @@ export const rooms: readonly Room[] = [
     at: 'transport/',
     imports: ['base/', 'transport/transport.ts'],
     pure: false,
+    packages: [{ name: 'ws', why: 'the default transport' }],
     says: 'Transports: one file per adapter.',
   },
   { at: 'observe/', imports: ['base/'], pure: false, says: 'Metrics, log and trace.' },

@@ -1,0 +1,110 @@
+/**
+ * Who is connected from outside. A stranger is whoever has not gone through the handshake yet. Strangers and those who are
+ * known are counted apart, in total and for each remote address, so that no number of strangers takes a member's place.
+ */
+import type { Socket } from 'node:net'
+import type { RefusalReason } from './transport.ts'
+
+export interface VisitorBounds {
+  readonly linksIn: number
+  readonly linksInPerAddress: number
+  readonly strangers: number
+  readonly strangersPerAddress: number
+  readonly handshakeMs: number
+}
+
+interface Visitor {
+  readonly socket: Socket
+  readonly from: string
+  readonly timer: NodeJS.Timeout
+  isKnown: boolean
+}
+
+/** How many there are, in total and by address. */
+class Census {
+  total = 0
+  readonly #byAddress = new Map<string, number>()
+
+  of(address: string): number {
+    return this.#byAddress.get(address) ?? 0
+  }
+
+  add(address: string, change: 1 | -1): void {
+    this.total += change
+    const count = this.of(address) + change
+    if (count === 0) this.#byAddress.delete(address)
+    else this.#byAddress.set(address, count)
+  }
+}
+
+export class Visitors {
+  readonly #bounds: VisitorBounds
+  readonly #told: (remote: string, reason: RefusalReason, what: string) => void
+  /** By remote address and port: a TLS socket is another object than the one below it, with the same two. */
+  readonly #visitors = new Map<string, Visitor>()
+  readonly #strangers = new Census()
+  readonly #known = new Census()
+
+  constructor(bounds: VisitorBounds, told: (remote: string, reason: RefusalReason, what: string) => void) {
+    this.#bounds = bounds
+    this.#told = told
+  }
+
+  /** A socket was accepted. */
+  enter(socket: Socket): void {
+    const { remoteAddress: from, remotePort } = socket
+    if (from === undefined || remotePort === undefined) return void socket.destroy()
+    const { strangers, strangersPerAddress, handshakeMs } = this.#bounds
+    const isFull = this.#strangers.total >= strangers || this.#strangers.of(from) >= strangersPerAddress
+    if (isFull) {
+      this.#told(from, 'full', `${this.#strangers.of(from)} strangers from there, ${this.#strangers.total} in all`)
+      return void socket.destroy()
+    }
+    const key = `${from} ${remotePort}`
+    const timer = setTimeout(() => this.refuse(socket, 'slow', `no proof within ${handshakeMs} ms`), handshakeMs)
+    const visitor: Visitor = { socket, from, timer, isKnown: false }
+    this.#visitors.set(key, visitor)
+    this.#strangers.add(from, 1)
+    socket.once('close', () => {
+      clearTimeout(timer)
+      this.#visitors.delete(key)
+      const census = visitor.isKnown ? this.#known : this.#strangers
+      census.add(from, -1)
+    })
+  }
+
+  /** It is no stranger any more. False when there is no room for it; then it is gone. */
+  settle(socket: Socket): boolean {
+    const visitor = this.#of(socket)
+    if (visitor === undefined || visitor.isKnown) return false
+    const { from } = visitor
+    const { linksIn, linksInPerAddress } = this.#bounds
+    if (this.#known.total >= linksIn || this.#known.of(from) >= linksInPerAddress) {
+      this.refuse(socket, 'full', `${this.#known.of(from)} links from there, ${this.#known.total} in all`)
+      return false
+    }
+    clearTimeout(visitor.timer)
+    visitor.isKnown = true
+    this.#strangers.add(from, -1)
+    this.#known.add(from, 1)
+    return true
+  }
+
+  /** Tells it nothing. */
+  refuse(socket: Socket, reason: RefusalReason, what: string): void {
+    const visitor = this.#of(socket)
+    if (visitor?.isKnown === true) return
+    if (!socket.destroyed) this.#told(visitor?.from ?? '', reason, what)
+    socket.destroy()
+    visitor?.socket.destroy()
+  }
+
+  /** All strangers go. */
+  leave(): void {
+    for (const { socket, isKnown } of this.#visitors.values()) if (!isKnown) socket.destroy()
+  }
+
+  #of({ remoteAddress, remotePort }: Socket): Visitor | undefined {
+    return this.#visitors.get(`${remoteAddress} ${remotePort}`)
+  }
+}

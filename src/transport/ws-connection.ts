@@ -1,0 +1,184 @@
+/**
+ * One WebSocket that is set up, as a connection of the contract. All messages of one turn of the event loop leave in one
+ * write. A peer that went without a word is found by pings, and by nothing moving in either direction.
+ */
+import type { Socket } from 'node:net'
+import type { WebSocket } from 'ws'
+import { assert } from '../base/assert.ts'
+import { SkeinError } from '../base/errors.ts'
+import type { ErrorCode } from '../base/errors.ts'
+import type { Connection, ConnectionHandlers, TransportEvent } from './transport.ts'
+
+/** What makes plain messages of sealed ones and the other way round; see seal.ts. */
+export interface Seals {
+  seal(bytes: Uint8Array): Uint8Array
+  /** Undefined: it is not what the other end sealed next. */
+  open(bytes: Uint8Array): Uint8Array | undefined
+}
+
+export interface ConnectionSettings {
+  readonly messageBytes: number
+  readonly waitingBytes: number
+  /** Nothing moved for so long: the peer is gone. */
+  readonly silentMs: number
+  /** Bytes come, and no whole message for so long: the largest message at 9 KB a second takes as much. */
+  readonly stalledMs: number
+  tell(event: TransportEvent): void
+}
+
+export interface ConnectionParts {
+  readonly web: WebSocket
+  readonly socket: Socket
+  readonly remote: string
+  readonly node: string | undefined
+  readonly seals: Seals | undefined
+  readonly settings: ConnectionSettings
+  /** Its socket is closed. */
+  ended(connection: WsConnection): void
+}
+
+/** Close codes of RFC 6455 that mean an end in order: done, going away, none given. */
+const inOrder: ReadonlySet<number> = new Set([1000, 1001, 1005])
+
+export class WsConnection implements Connection {
+  readonly node: string | undefined
+  readonly #parts: ConnectionParts
+  #handlers: ConnectionHandlers | undefined
+  #state: 'open' | 'closing' | 'closed' = 'open'
+  #isCorked = false
+  /** As of the last look: what was heard, how many bytes had come and gone, and whether any waited. */
+  #isHeard = true
+  #isPinged = false
+  #heardMs: number
+  #movedMs: number
+  #readBytes = 0
+  #leftBytes = 0
+  #wasWaiting = false
+
+  constructor(parts: ConnectionParts, nowMs: number) {
+    this.#parts = parts
+    this.node = parts.node
+    this.#heardMs = nowMs
+    this.#movedMs = nowMs
+  }
+
+  /** Once, when it is known who takes the messages. */
+  start(handlers: ConnectionHandlers): void {
+    const { web, socket, seals, messageBytes } = { ...this.#parts, ...this.#parts.settings }
+    this.#handlers = handlers
+    web.on('message', (data: Buffer, isBinary: boolean) => {
+      this.#isHeard = true
+      if (this.#state !== 'open') return
+      if (!isBinary) return this.#fail('peer_protocol', 'a text message came')
+      const bytes = seals === undefined ? data : seals.open(data)
+      if (bytes === undefined) return this.#fail('peer_protocol', 'a message came with a broken seal')
+      if (bytes.length > messageBytes) return this.#fail('peer_protocol', `a message of ${bytes.length} bytes came`)
+      // Not a Buffer, whose `slice` is no copy.
+      handlers.message(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length))
+    })
+    web.on('ping', () => (this.#isHeard = true))
+    web.on('pong', () => (this.#isHeard = true))
+    web.on('error', (error) => {
+      const isProtocol = ((error as NodeJS.ErrnoException).code ?? '').startsWith('WS_ERR')
+      if (isProtocol) this.#fail('peer_protocol', `what came is no WebSocket message: ${error.message}`, error)
+      else this.#fail('peer_lost', `the connection broke: ${error.message}`, error)
+    })
+    web.on('close', (code) => this.#closed(code))
+    socket.on('drain', () => {
+      if (this.#state === 'open') handlers.drained()
+    })
+  }
+
+  get waitingBytes(): number {
+    return this.#parts.socket.writableLength
+  }
+
+  send(bytes: Uint8Array): boolean {
+    if (this.#state !== 'open') return false
+    const { web, socket, seals, settings } = this.#parts
+    assert(bytes.length <= settings.messageBytes, `a message of ${bytes.length} bytes is sent`)
+    if (!this.#isCorked) {
+      this.#isCorked = true
+      socket.cork()
+      // No timer: it leaves as soon as this turn is over.
+      process.nextTick(() => {
+        this.#isCorked = false
+        socket.uncork()
+      })
+    }
+    web.send(seals === undefined ? bytes : seals.seal(bytes))
+    if (socket.writableLength > settings.waitingBytes) {
+      this.#fail('peer_slow', `${socket.writableLength} bytes wait for it`)
+      return false
+    }
+    return !socket.writableNeedDrain
+  }
+
+  close(): void {
+    if (this.#state !== 'open') return
+    this.#state = 'closing'
+    this.#handlers = undefined
+    this.#parts.web.close(1000)
+  }
+
+  /** At once, whatever waits. */
+  destroy(): void {
+    this.#state = 'closed'
+    this.#handlers = undefined
+    this.#parts.web.terminate()
+  }
+
+  /** Now and then: is there still somebody? */
+  look(nowMs: number): void {
+    if (this.#state !== 'open') return
+    const { web, socket, settings } = this.#parts
+    const leftBytes = socket.bytesWritten - socket.writableLength
+    // What leaves tells of the peer only while something waited for it to read: else the system's buffers took it.
+    if (socket.bytesRead !== this.#readBytes || (this.#wasWaiting && leftBytes > this.#leftBytes)) this.#movedMs = nowMs
+    this.#readBytes = socket.bytesRead
+    this.#leftBytes = leftBytes
+    this.#wasWaiting = socket.writableLength > 0
+    if (this.#isHeard) {
+      this.#isHeard = false
+      this.#isPinged = false
+      this.#heardMs = nowMs
+      return
+    }
+    if (nowMs - this.#movedMs >= settings.silentMs)
+      return this.#fail('peer_lost', `nothing came for ${settings.silentMs} ms`)
+    if (nowMs - this.#heardMs >= settings.stalledMs) {
+      return this.#fail('peer_lost', `no whole message came for ${settings.stalledMs} ms`)
+    }
+    if (this.#isPinged) return
+    this.#isPinged = true
+    web.ping()
+  }
+
+  #fail(code: ErrorCode, what: string, cause?: unknown): void {
+    if (this.#state !== 'open') return
+    const { web, remote, node, settings } = this.#parts
+    // After a fault of the protocol the library has said so with a close code, which may still leave.
+    if (cause === undefined) web.terminate()
+    this.#end(new SkeinError(code, `the link to ${remote} was closed: ${what}`, { remote, node }, cause))
+    settings.tell({ kind: 'fault', remote, node, code, what })
+  }
+
+  #closed(code: number): void {
+    const { remote, node, settings } = this.#parts
+    this.#parts.ended(this)
+    if (this.#state !== 'open') return
+    if (inOrder.has(code)) return this.#end(undefined)
+    const [kind, what]: [ErrorCode, string] =
+      code === 1006 ? ['peer_lost', 'it went without a word'] : ['peer_protocol', `it closed with code ${code}`]
+    this.#end(new SkeinError(kind, `the link to ${remote} was closed: ${what}`, { remote, node, closeCode: code }))
+    settings.tell({ kind: 'fault', remote, node, code: kind, what })
+  }
+
+  /** Nothing is called back while the caller is still in `send`. */
+  #end(error: SkeinError | undefined): void {
+    const handlers = this.#handlers
+    this.#state = 'closed'
+    this.#handlers = undefined
+    process.nextTick(() => handlers?.closed(error))
+  }
+}
