@@ -170,6 +170,7 @@ function frames(): Frame[] {
       count: 70_000,
       durable: true,
       catchingUp: false,
+      answer: false,
     },
     { kind: 'vector', space: id, entries: dots, form: 'full', answer: true },
     {
@@ -182,6 +183,7 @@ function frames(): Frame[] {
       answer: false,
     },
     { kind: 'stored', space: id, vector: dots },
+    { kind: 'stored-ask', space: id, vector: dots },
     {
       kind: 'chains',
       space: id,

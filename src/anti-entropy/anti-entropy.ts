@@ -18,7 +18,7 @@ import type { Row, RowReader } from '../base/rows.ts'
 import { meet } from '../replica/forks.ts'
 import type { Replica } from '../replica/replica.ts'
 import type { Space } from '../replica/space.ts'
-import type { Chains, Frame, Greeting, NodeId, SpaceId, TreeAsk } from '../wire/frame.ts'
+import type { Chains, Frame, Greeting, NodeId, SpaceId, StoredAsk, TreeAsk } from '../wire/frame.ts'
 import { Adopt } from './adopt.ts'
 import { rootBytes } from './digests.ts'
 import { Exchange } from './exchange.ts'
@@ -28,7 +28,7 @@ import { Integrity } from './integrity.ts'
 import { Moments } from './moments.ts'
 import { Offer } from './offer.ts'
 import { usualBounds } from './output.ts'
-import type { Bounds, Shared, SyncOutput } from './output.ts'
+import type { Bounds, Comparison, Shared, SyncOutput } from './output.ts'
 import { Scans } from './scan.ts'
 
 export interface AntiEntropyConfig {
@@ -51,6 +51,8 @@ class Peer {
   readonly told: Map<SpaceId, { atMs: number; readonly vector: Vector }> = new Map()
   /** What it has told over this link of its own disk: each time only what is new. */
   readonly said: Map<SpaceId, Vector> = new Map()
+  /** What it wants to be told of as soon as the own disk has it. */
+  readonly wanted: Map<SpaceId, Vector> = new Map()
 
   constructor(node: NodeId, sinceMs: number) {
     this.node = node
@@ -139,6 +141,7 @@ export class AntiEntropy {
     this.#moments.stored()
     for (const adopt of this.#adopting.values()) adopt.stored(nowMs)
     for (const fold of this.#folding.values()) fold.step()
+    for (const peer of this.#peers.values()) for (const id of peer.wanted.keys()) this.#tellWanted(peer, id)
     this.#tidy(nowMs)
   }
 
@@ -257,6 +260,11 @@ export class AntiEntropy {
     }
   }
 
+  /** Greets a peer about a space, and wants to be greeted back, whatever is found. */
+  compare(node: NodeId, space: Space): void {
+    if (this.#peers.get(node)?.spaces.has(space.id) === true) this.#greet(node, space, space.id, true)
+  }
+
   /** Greets a peer about every space that both hold. */
   greetAll(node: NodeId): void {
     const peer = this.#peers.get(node)
@@ -279,16 +287,7 @@ export class AntiEntropy {
       let told = peer.told.get(id)
       if (told === undefined) peer.told.set(id, (told = { atMs: peer.sinceMs, vector: new Map() }))
       if (nowMs - told.atMs < storedMs) continue
-      const news: Dot[] = []
-      for (const { origin, durableSeq } of space.logs.values()) {
-        // Also less than before: who left the losing side of a fork went back.
-        if (durableSeq === (told.vector.get(origin) ?? 0)) continue
-        news.push({ origin, seq: durableSeq })
-        told.vector.set(origin, durableSeq)
-      }
-      if (news.length === 0) continue
-      told.atMs = nowMs
-      this.outputs.push({ kind: 'send', to: peer.node, frame: { kind: 'stored', space: id, vector: news } })
+      if (this.#sayStored(peer, space, space.logs.keys(), false)) told.atMs = nowMs
     }
   }
 
@@ -334,6 +333,8 @@ export class AntiEntropy {
         this.outputs.push({ kind: 'report', report: { kind: 'stored', space, peer: peer.node, vector } })
         return
       }
+      case 'stored-ask':
+        return this.#askedStored(peer, space, frame)
       case 'sketch':
         this.#unequal(peer, space, nowMs)
         return this.#disputeWith(peer, space)?.sketched(frame, nowMs)
@@ -354,6 +355,52 @@ export class AntiEntropy {
       default:
         return
     }
+  }
+
+  /** A peer waits for word of the own disk: at once, or as soon as it has what was named. */
+  #askedStored(peer: Peer, space: Space, { vector }: StoredAsk): void {
+    const { id } = space
+    if (vector.length === 0) {
+      this.#sayStored(peer, space, space.logs.keys(), true)
+      return
+    }
+    let wanted = peer.wanted.get(id)
+    if (wanted === undefined) peer.wanted.set(id, (wanted = new Map()))
+    for (const { origin, seq } of vector) {
+      const before = wanted.get(origin)
+      if (before === undefined && wanted.size >= limits.frameOrigins) continue
+      wanted.set(origin, Math.max(seq, before ?? 0))
+    }
+    this.#tellWanted(peer, id)
+  }
+
+  #tellWanted(peer: Peer, id: SpaceId): void {
+    const wanted = peer.wanted.get(id) as Vector
+    const space = this.#find(id)
+    const here: OriginId[] = []
+    for (const [origin, seq] of wanted) if ((space?.logs.get(origin)?.durableSeq ?? 0) >= seq) here.push(origin)
+    for (const origin of here) wanted.delete(origin)
+    if (wanted.size === 0 || space === undefined) peer.wanted.delete(id)
+    if (space !== undefined && here.length > 0) this.#sayStored(peer, space, here, true)
+  }
+
+  /** Says of these origins what the own disk has; `again` also where that was said before: it may have been lost. */
+  #sayStored(peer: Peer, space: Space, origins: Iterable<OriginId>, again: boolean): boolean {
+    const { id } = space
+    let told = peer.told.get(id)
+    if (told === undefined) peer.told.set(id, (told = { atMs: peer.sinceMs, vector: new Map() }))
+    const news: Dot[] = []
+    for (const origin of origins) {
+      const seq = space.logs.get(origin)?.durableSeq ?? 0
+      // Also less than before: who left the losing side of a fork went back.
+      if (seq === (told.vector.get(origin) ?? 0) && !(again && seq > 0)) continue
+      news.push({ origin, seq })
+      told.vector.set(origin, seq)
+    }
+    if (news.length > 0 || again) {
+      this.outputs.push({ kind: 'send', to: peer.node, frame: { kind: 'stored', space: id, vector: news } })
+    }
+    return news.length > 0
   }
 
   #disputeWith(peer: Peer, space: Space): Integrity | undefined {
@@ -457,17 +504,13 @@ export class AntiEntropy {
   }
 
   #greeted(peer: Peer, space: Space, frame: Greeting, nowMs: number): void {
-    if (frame.catchingUp || this.#adopting.has(space)) return
-    if (equalBytes(frame.context, space.contextDigest())) {
-      if (space.catchingUp) return
-      const { root } = space.tree
-      if (frame.count === root[4] && equalBytes(frame.root, rootBytes(root))) {
-        peer.equalMs.set(space.id, nowMs)
-        const report = { kind: 'equal', space, peer: peer.node, durable: frame.durable } as const
-        this.outputs.push({ kind: 'report', report })
-      } else this.#unequal(peer, space, nowMs)
-      return
-    }
+    if (frame.answer) this.#greet(peer.node, space, frame.space)
+    const found = this.#compared(space, frame)
+    const { durable } = frame
+    this.outputs.push({ kind: 'report', report: { kind: 'compared', space, peer: peer.node, found, durable } })
+    if (found === 'equal') peer.equalMs.set(space.id, nowMs)
+    else if (found === 'unequal') this.#unequal(peer, space, nowMs)
+    if (found !== 'apart') return
     if (space.vector.size === 0 && frame.count > this.#shared.bounds.newcomerSiblings) {
       return this.#adopt(peer, space, nowMs)
     }
@@ -477,7 +520,14 @@ export class AntiEntropy {
     exchange.start(frame.context, nowMs)
   }
 
-  #greet(to: NodeId, space: Space, id: SpaceId): void {
+  #compared(space: Space, { context, root, count, catchingUp }: Greeting): Comparison {
+    if (catchingUp || space.catchingUp || this.#adopting.has(space)) return 'catching-up'
+    if (!equalBytes(context, space.contextDigest())) return 'apart'
+    const own = space.tree.root
+    return count === own[4] && equalBytes(root, rootBytes(own)) ? 'equal' : 'unequal'
+  }
+
+  #greet(to: NodeId, space: Space, id: SpaceId, answer: boolean = false): void {
     const { root } = space.tree
     const frame: Greeting = {
       kind: 'greeting',
@@ -487,6 +537,7 @@ export class AntiEntropy {
       count: root[4] as number,
       durable: isDurable(space),
       catchingUp: space.catchingUp,
+      answer,
     }
     this.outputs.push({ kind: 'send', to, frame })
   }

@@ -235,7 +235,8 @@ export class Fleet {
           break
         case 'report':
           if (output.report.kind === 'session') member.reports.push(output.report)
-          else if (output.report.kind === 'equal') {
+          else if (output.report.kind === 'compared') {
+            if (output.report.found !== 'equal') break
             member.equal++
             if (output.report.durable) member.replica.cut.note(member.space.id, output.report.peer, member.space.vector)
           } else member.replica.cut.note(member.space.id, output.report.peer, output.report.vector)

@@ -5,9 +5,21 @@ import type { Replica } from '../replica/replica.ts'
 import type { Space } from '../replica/space.ts'
 import type { Frame, NodeId } from '../wire/frame.ts'
 
+/**
+ * `equal`: the same context and the same root, proven at this moment. `apart`: other contexts, so something is on its way.
+ * `unequal`: the same context and other roots, which must not be. `catching-up`: one of the two claims nothing.
+ */
+export type Comparison = 'equal' | 'apart' | 'unequal' | 'catching-up'
+
 export type Report =
-  /** Equal context, equal root: proven at this moment. `durable`: the peer has all of it on its disk. */
-  | { readonly kind: 'equal'; readonly space: Space; readonly peer: NodeId; readonly durable: boolean }
+  /** A greeting came. `durable`: the peer has all that it greets about on its disk. */
+  | {
+      readonly kind: 'compared'
+      readonly space: Space
+      readonly peer: NodeId
+      readonly found: Comparison
+      readonly durable: boolean
+    }
   /** What the peer has on its disk, for the cut. */
   | { readonly kind: 'stored'; readonly space: Space; readonly peer: NodeId; readonly vector: ReadonlyVector }
   | SessionReport

@@ -58,6 +58,7 @@ interface Opened {
   readonly link: LinkId
   readonly outgoing: boolean
   readonly sinceMs: number
+  readonly proven: NodeId | undefined
 }
 
 /** Somebody to dial, for as long as somebody wants it. */
@@ -147,8 +148,15 @@ export class Links {
     this.#send(peer.link, frames)
   }
 
-  opened(link: LinkId, outgoing: boolean, nowMs: number): void {
-    this.#opened.set(link, { link, outgoing, sinceMs: nowMs })
+  /** Opens a link to that node unless there is one: it will greet and be greeted. */
+  meet(node: NodeId, address: string): void {
+    if (this.#peers.has(node) || address === '' || address === this.#config.address) return
+    this.#target(address).node ??= node
+  }
+
+  /** `proven`: who is at the other end, where the transport knows. */
+  opened(link: LinkId, outgoing: boolean, nowMs: number, proven?: NodeId): void {
+    this.#opened.set(link, { link, outgoing, sinceMs: nowMs, proven })
     const { node, fleet, address } = this.#config
     const incarnation = this.#config.incarnation()
     this.#send(link, [
@@ -217,9 +225,11 @@ export class Links {
           ? ['fleet', 'this node belongs to another fleet']
           : hello.node === node
             ? ['self', 'this is the node itself, or a copy of it']
-            : Math.abs(apartMs) > maxAheadMs
-              ? ['clock', `your clock is ${Math.round(apartMs / 1000)} s off mine`]
-              : undefined
+            : opened.proven !== undefined && hello.node !== opened.proven
+              ? ['identity', 'you are not the node whose key you have']
+              : Math.abs(apartMs) > maxAheadMs
+                ? ['clock', `your clock is ${Math.round(apartMs / 1000)} s off mine`]
+                : undefined
     if (refusal !== undefined) {
       this.#send(link, [{ kind: 'refuse', code: refusal[0], reason: refusal[1] }])
       return this.fault(link, refusal[0], refusal[1], nowMs)

@@ -31,7 +31,13 @@ import type { LinkId, LinkOutput, Peer } from './links.ts'
 
 export type Input =
   /** The link is up. */
-  | { readonly kind: 'opened'; readonly link: LinkId; readonly outgoing: boolean }
+  | {
+      readonly kind: 'opened'
+      readonly link: LinkId
+      readonly outgoing: boolean
+      /** Who is at the other end, where the transport has proven it. */
+      readonly node?: NodeId | undefined
+    }
   /** It is gone, or could not be dialled. */
   | { readonly kind: 'closed'; readonly link: LinkId }
   | { readonly kind: 'message'; readonly link: LinkId; readonly bytes: Uint8Array }
@@ -82,6 +88,8 @@ export type MachineEvent =
   /** What anti-entropy found and what it did. */
   | { readonly kind: 'sync'; readonly event: SyncEvent }
   | { readonly kind: 'session'; readonly report: SessionReport }
+  /** A peer told what its disk has, or what it holds at all. */
+  | { readonly kind: 'word'; readonly report: Exclude<Report, SessionReport> }
   /** Deltas that waited for what nobody had. */
   | { readonly kind: 'dropped'; readonly space: string; readonly dots: readonly Dot[] }
   /** Logs were over their size and went although these members lack them: they will need the tree. */
@@ -226,7 +234,7 @@ export class Machine {
     const nowMs = this.#steady(wallMs)
     switch (input.kind) {
       case 'opened':
-        this.#links.opened(input.link, input.outgoing, nowMs)
+        this.#links.opened(input.link, input.outgoing, nowMs, input.node)
         break
       case 'closed':
         this.#links.closed(input.link, nowMs)
@@ -273,6 +281,41 @@ export class Machine {
   askRights(space: Space, key: string, needed: number, wallMs: number): readonly Output[] {
     this.#low.set(`${space.id} ${key}`, { space, key, needed })
     return this.#settle(this.#steady(wallMs))
+  }
+
+  /**
+   * Asks living members that hold the space to say when their disks have these dots, or what they have now. A question may be
+   * lost; words come as events.
+   */
+  askStored(space: Space, vector: readonly Dot[], wallMs: number): readonly Output[] {
+    for (const { node, address } of this.holders(space)) {
+      this.#links.send(node, { kind: 'stored-ask', space: space.id, vector }, address)
+    }
+    return this.#settle(this.#steady(wallMs))
+  }
+
+  /** Greets every living member that holds the space, and wants to be greeted back. */
+  compare(space: Space, wallMs: number): readonly Output[] {
+    for (const { node, address } of this.holders(space)) {
+      if (this.#links.peer(node) === undefined) this.#links.meet(node, address)
+      else this.#sync.compare(node, space)
+    }
+    return this.#settle(this.#steady(wallMs))
+  }
+
+  /** Members that are thought to be alive and hold the space, as far as is known. */
+  holders(space: Space): Member[] {
+    const { membership } = this
+    return [...membership.members()].filter(({ node, state }) => {
+      if (node === this.#config.node || state === 'dead' || state === 'left') return false
+      const spaces = this.#links.peer(node)?.spaces ?? this.#roster.get(node)?.spaces
+      return spaces?.has(space.id) ?? true
+    })
+  }
+
+  /** Own deltas wait for the disk before they may leave: the next batch should be synced. */
+  get awaitsDisk(): boolean {
+    return this.#kept.length > 0
   }
 
   /** After every step: what is due, and what the parts want done. */
@@ -376,6 +419,7 @@ export class Machine {
       case 'greeting':
       case 'vector':
       case 'stored':
+      case 'stored-ask':
       case 'chains':
       case 'tree-ask':
       case 'tree-offer':
@@ -683,7 +727,8 @@ export class Machine {
     const { cut } = this.replica
     if (report.kind === 'stored') cut.note(report.space.id, report.peer, report.vector)
     else if (report.kind === 'session') this.#event({ kind: 'session', report })
-    else if (report.durable) cut.note(report.space.id, report.peer, report.space.vector)
+    else if (report.durable && report.found === 'equal') cut.note(report.space.id, report.peer, report.space.vector)
+    if (report.kind !== 'session') this.#event({ kind: 'word', report })
   }
 
   // Budget rights.

@@ -45,7 +45,8 @@ function describeFrame(frame: Frame): string {
       return `vector (${frame.form}${frame.answer ? ', answer' : ''}) ${entries.join(' ')}`
     }
     case 'stored':
-      return `stored ${frame.vector.map(({ origin, seq }) => `${origin.slice(16, 20)}-${seq}`).join(' ')}`
+    case 'stored-ask':
+      return `${frame.kind} ${frame.vector.map(({ origin, seq }) => `${origin.slice(16, 20)}-${seq}`).join(' ')}`
     case 'notice':
       return `notice ${frame.dots.map(({ origin, seq }) => `${origin.slice(16, 20)}-${seq}`).join(' ')}`
     case 'pull':

@@ -282,6 +282,7 @@ describe('bytes', () => {
           count,
           durable: true,
           catchingUp: true,
+          answer: true,
         },
       ]).length
     expect([0, 255, 65_535, 1_000_000, 16_777_215, 2 ** 53 - 1].map(greeting)).toEqual([30, 30, 31, 32, 32, 36])

@@ -160,6 +160,8 @@ export interface Greeting {
   readonly durable: boolean
   /** It is catching up: it claims no equality. */
   readonly catchingUp: boolean
+  /** Greet me back, also when we are equal: the sender wants to know. */
+  readonly answer: boolean
 }
 
 /**
@@ -185,6 +187,13 @@ export interface VectorEntry {
 /** What is on the sender's disk: what the cut counts. */
 export interface Stored {
   readonly kind: 'stored'
+  readonly space: SpaceId
+  readonly vector: readonly Dot[]
+}
+
+/** Say, with `stored`, once these are on your disk. Without dots: what is on it now. */
+export interface StoredAsk {
+  readonly kind: 'stored-ask'
   readonly space: SpaceId
   readonly vector: readonly Dot[]
 }
@@ -333,6 +342,7 @@ export type Frame =
   | Greeting
   | VectorFrame
   | Stored
+  | StoredAsk
   | Chains
   | TreeAsk
   | TreeOffer

@@ -123,6 +123,7 @@ export const framesOfKind: Kinds = {
     count,
     durable: fc.boolean(),
     catchingUp: fc.boolean(),
+    answer: fc.boolean(),
   }),
   vector: fc.oneof(
     fc.record({
@@ -141,6 +142,7 @@ export const framesOfKind: Kinds = {
     }),
   ),
   stored: fc.record({ kind: fc.constant('stored'), space, vector: dots }),
+  'stored-ask': fc.record({ kind: fc.constant('stored-ask'), space, vector: dots }),
   chains: fc
     .record({
       kind: fc.constant('chains' as const),

@@ -236,6 +236,7 @@ export const syncFrames: FrameCodecs<
   | 'greeting'
   | 'vector'
   | 'stored'
+  | 'stored-ask'
   | 'chains'
   | 'tree-ask'
   | 'tree-offer'
@@ -249,13 +250,13 @@ export const syncFrames: FrameCodecs<
   greeting: {
     code: 0x18,
     fields: 1,
-    write(writer, { space, context, root, count, durable, catchingUp }) {
+    write(writer, { space, context, root, count, durable, catchingUp, answer }) {
       assert(context.length === idBytes && root.length === idBytes, 'digests of a greeting have 8 bytes')
       writer.binHeader(greetingHead + shortestLength(count))
       writeHex(writer, space)
       writer.raw(context)
       writer.raw(root)
-      writeFlags(writer, durable, catchingUp)
+      writeFlags(writer, durable, catchingUp, answer)
       writeShortest(writer, count)
     },
     read(reader) {
@@ -275,6 +276,7 @@ export const syncFrames: FrameCodecs<
         count,
         durable: (flags & 1) !== 0,
         catchingUp: (flags & 2) !== 0,
+        answer: (flags & 4) !== 0,
       }
     },
   },
@@ -317,6 +319,15 @@ export const syncFrames: FrameCodecs<
     read(reader) {
       const { space, dots } = readDots(reader, 1)
       return { kind: 'stored', space, vector: dots }
+    },
+  },
+  'stored-ask': {
+    code: 0x29,
+    fields: 2,
+    write: (writer, { space, vector }) => writeDots(writer, space, vector),
+    read(reader) {
+      const { space, dots } = readDots(reader, 1)
+      return { kind: 'stored-ask', space, vector: dots }
     },
   },
   chains: {
