@@ -96,8 +96,8 @@ async function recorded(writes: readonly FieldWrite[], durability: Durability): 
     durability,
     retention: { keepMs: Infinity, keepBytes: Infinity },
     cacheBytes: 32 * 2 ** 20,
-    incarnation: '0000000000000004',
-    freshNode: '00000000000000aa',
+    node: '00000000000000aa',
+    fresh: () => '0000000000000004',
     now: Date.now,
   })
   batches.length = 0

@@ -64,8 +64,7 @@ export async function openNode(options: OpenOptions): Promise<SkeinNode> {
       retention,
       cacheBytes,
       // Fresh from the system at every open: a restored or cloned disk gives no sign, so nothing on it may decide this.
-      incarnation: randomBytes(8).toString('hex'),
-      freshNode: randomBytes(8).toString('hex'),
+      fresh: () => randomBytes(8).toString('hex'),
       now: Date.now,
     })
   } catch (error) {

@@ -286,6 +286,13 @@ export const errorTable = {
     retry: true,
     action: 'Nothing: the node dials again.',
   },
+  not_reached: {
+    meaning:
+      'Not as many members as were asked for have confirmed it within the time; the message names who is behind.',
+    state: 'unchanged: what was written here stands, and goes on being sent',
+    retry: true,
+    action: 'Wait longer, or look at the members that are named.',
+  },
   aborted: {
     meaning: 'The caller gave the operation up.',
     state: 'unchanged',

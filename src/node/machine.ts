@@ -58,6 +58,8 @@ export type Input =
       /** The moment of the store that they come from. */
       readonly snapshot: RowReader
     }
+  /** The rows of a scan cannot be read. */
+  | { readonly kind: 'page-failed'; readonly scan: number; readonly why: string }
   /** The replica was written to. */
   | { readonly kind: 'local' }
   /** Sixteen fresh random hexadecimal digits, as `renew` asked for. */
@@ -257,6 +259,9 @@ export class Machine {
       case 'page':
         this.#sync.page(input.scan, input.rows, input.done, input.snapshot, nowMs)
         break
+      case 'page-failed':
+        this.#sync.scanFailed(input.scan, input.why, nowMs)
+        break
       case 'incarnation':
         this.#incarnation = input.incarnation
         this.replica.renew(input.incarnation)
@@ -305,12 +310,19 @@ export class Machine {
 
   /** Members that are thought to be alive and hold the space, as far as is known. */
   holders(space: Space): Member[] {
-    const { membership } = this
-    return [...membership.members()].filter(({ node, state }) => {
-      if (node === this.#config.node || state === 'dead' || state === 'left') return false
-      const spaces = this.#links.peer(node)?.spaces ?? this.#roster.get(node)?.spaces
-      return spaces?.has(space.id) ?? true
-    })
+    return [...this.membership.members()].filter(
+      ({ node, state }) => state !== 'dead' && state !== 'left' && this.holds(space, node) !== false,
+    )
+  }
+
+  /** Does that member hold the space? Undefined where it has not said so. */
+  holds(space: Space, node: NodeId): boolean | undefined {
+    return (this.#links.peer(node)?.spaces ?? this.#roster.get(node)?.spaces)?.has(space.id)
+  }
+
+  /** The link to that node. */
+  peer(node: NodeId): Peer | undefined {
+    return this.#links.peer(node)
   }
 
   /** Own deltas wait for the disk before they may leave: the next batch should be synced. */

@@ -18,8 +18,8 @@ function open(store: Store, more: Partial<NodeConfig> = {}): Promise<SkeinNode> 
     durability: 'memory',
     retention: { keepMs: 1e12, keepBytes: 1e12 },
     cacheBytes: 1e6,
-    incarnation: (++incarnations).toString(16).padStart(16, '0'),
-    freshNode: 'aaaaaaaaaaaaaaaa',
+    node: 'aaaaaaaaaaaaaaaa',
+    fresh: () => (++incarnations).toString(16).padStart(16, '0'),
     now: Date.now,
     ...more,
   })

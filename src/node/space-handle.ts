@@ -52,6 +52,8 @@ export interface SpaceHost extends Commits {
   wrote(batch: number, durability: Durability): void
   /** The batch to wait for so that what can be read now is that durable: for a write that changed nothing. */
   settled(space: Space, durability: Durability): number
+  /** A budget's rights on this node did not suffice: they are asked for. */
+  shortOf(space: Space, key: string, amount: number): void
   history(space: Space, key: string): Promise<readonly HistoryItem[]>
   watch(space: Space, prefix: string, exact: boolean, options: WatchOptions): Watch
   entries(space: Space, prefix: string): AsyncGenerator<EntryRow, void, void>
@@ -157,8 +159,17 @@ export class SpaceHandle<Schemas extends SpaceSchemas = SpaceSchemas> extends Ha
         this.#alive()
         return host.replica.read(space).entry(key).cells(type.id)
       },
-      run: (key, type, operation, args) =>
-        this.#commit((change) => runOn(change, space, key, type, operation, args, settings.ttlMs)),
+      run: (key, type, operation, args) => {
+        try {
+          return this.#commit((change) => runOn(change, space, key, type, operation, args, settings.ttlMs))
+        } catch (error) {
+          // Somebody else may have rights to spare: by the time of another attempt they may be here.
+          if (error instanceof SkeinError && error.code === 'budget_exceeded') {
+            host.shortOf(space, key, Number(error.details['asked']))
+          }
+          throw error
+        }
+      },
       remove: (key) =>
         this.#commit((change): undefined => {
           change.delete(space.entry(key), typeOf)
@@ -255,9 +266,9 @@ export class SpaceHandle<Schemas extends SpaceSchemas = SpaceSchemas> extends Ha
             return answer
           },
     )
-    if (dot === undefined) return new Receipt(host, result, dot, host.settled(this.#space, durability))
+    if (dot === undefined) return new Receipt(host, result, undefined, dot, host.settled(this.#space, durability))
     host.wrote(batch, durability)
-    return new Receipt(host, result, dot, batch)
+    return new Receipt(host, result, this.#space, dot, batch)
   }
 }
 
@@ -296,7 +307,7 @@ class StagedSpace<Schemas extends SpaceSchemas> extends Handles<Schemas> {
     const outside = (what: string) => () => {
       throw new SkeinError('invalid_argument', `${what} is for the space, not for a transaction`)
     }
-    const receipt = <T>(result: T): Receipt<T> => new Receipt(inTransaction, result, undefined, 0)
+    const receipt = <T>(result: T): Receipt<T> => new Receipt(inTransaction, result, undefined, undefined, 0)
     this.access = {
       cells: (key, type) => {
         inside()
@@ -324,6 +335,8 @@ class StagedSpace<Schemas extends SpaceSchemas> extends Handles<Schemas> {
 /** Inside a transaction nothing is durable by itself: the transaction's own receipt says when it is. */
 const inTransaction: Commits = {
   whenStored: () =>
+    Promise.reject(new SkeinError('invalid_argument', 'inside a transaction, await the receipt of transact')),
+  whenReached: () =>
     Promise.reject(new SkeinError('invalid_argument', 'inside a transaction, await the receipt of transact')),
 }
 

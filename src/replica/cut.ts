@@ -55,6 +55,11 @@ export class Cut {
     return this.#stored.get(space)?.get(node)?.get(origin) ?? 0
   }
 
+  /** All that `node` has said to have of a space. */
+  vectorOf(space: SpaceId, node: NodeId): ReadonlyVector | undefined {
+    return this.#stored.get(space)?.get(node)
+  }
+
   /** The highest sequence of an origin that the own disk (`own`) and every member's have. */
   of(space: SpaceId, origin: OriginId, own: number): number {
     let least = own

@@ -8,7 +8,7 @@
  *   stored             that commit is on disk
  */
 import { assert } from '../base/assert.ts'
-import { equalBytes, utf8 } from '../base/bytes.ts'
+import { binaryString, equalBytes, fromBinaryString, utf8 } from '../base/bytes.ts'
 import { SkeinError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import type { RowReader, RowSink } from '../base/rows.ts'
@@ -113,6 +113,8 @@ export class Replica {
   readonly #undurable = new Set<Space>()
   readonly #room: Room = { deltas: 0, bytes: 0 }
   #removals: Uint8Array[] = []
+  /** Rows of the driver's own, by their key as a binary string; undefined removes. */
+  #local = new Map<string, Uint8Array | undefined>()
   /** The batch that changes are gathered for. */
   #batch = 1
   #gatheredBytes = 0
@@ -336,6 +338,8 @@ export class Replica {
   merge(space: Space, sizeBytes: number, nowMs: number, heads: readonly Head[], work: () => void): void {
     this.#whole()
     for (const { time } of heads) this.clock.witness(time, nowMs)
+    // A place in the local order that no delta has: whoever watches from before it is told of a gap.
+    if (heads.length > 0) space.places++
     try {
       work()
     } catch (error) {
@@ -418,6 +422,18 @@ export class Replica {
     this.#removals.push(key)
   }
 
+  /**
+   * Puts, or without a value removes, a row of the node's own (see localKey) with the next batch: with the change that was
+   * made in the same step, or not at all. It is no part of any space and goes to no peer.
+   */
+  keep(key: Uint8Array, value: Uint8Array | undefined): number {
+    this.#whole()
+    assert(key[0] === table.local, 'only local rows are kept')
+    this.#local.set(binaryString(key), value)
+    this.#gatheredBytes += key.length + (value?.length ?? 0)
+    return this.#batch
+  }
+
   get waitingBytes(): number {
     return this.#gatheredBytes + this.#takenBytes
   }
@@ -428,7 +444,7 @@ export class Replica {
   }
 
   get dirty(): boolean {
-    return this.#dirty.size > 0 || this.#removals.length > 0
+    return this.#dirty.size > 0 || this.#removals.length > 0 || this.#local.size > 0
   }
 
   /**
@@ -444,6 +460,11 @@ export class Replica {
     for (const space of this.#flushing) space.flush(sink)
     for (const key of this.#removals) sink.del(key)
     this.#removals = []
+    for (const [key, value] of this.#local) {
+      if (value === undefined) sink.del(fromBinaryString(key))
+      else sink.put(fromBinaryString(key), value)
+    }
+    this.#local.clear()
     this.#origins.flush(sink)
     this.#agents.flush(sink)
     this.#underWay = true

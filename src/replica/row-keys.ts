@@ -18,6 +18,7 @@
  * | staged | space, 0, chunk number | its cells, in pieces |
  * | staged | space, 1, key | nothing: that entry has taken up its part |
  * | evidence | space, number | the losing deltas of a fork; see evidence.ts |
+ * | local | name | what a driver keeps on this node alone, in the batch of the change that it goes with |
  */
 import { utf8 } from '../base/bytes.ts'
 import type { RowRange } from '../base/rows.ts'
@@ -37,6 +38,7 @@ export const table = {
   adoption: 0x0c,
   staged: 0x0d,
   evidence: 0x0e,
+  local: 0x0f,
 } as const
 
 /** The tables whose rows go with their space. */
@@ -162,6 +164,11 @@ export function spaceRange(tableByte: number, space: number): RowRange {
 
 export function metaKey(name: string): Uint8Array {
   return Uint8Array.of(table.meta, ...utf8(name))
+}
+
+/** A row of the node's own, that no peer and no space knows. */
+export function localKey(name: string): Uint8Array {
+  return Uint8Array.of(table.local, ...utf8(name))
 }
 
 /** The user's key in the key of an entry row. */

@@ -20,8 +20,7 @@ export function nodeOver(store: Store): Promise<SkeinNode> {
     durability: 'disk',
     retention: { keepMs: dayMs, keepBytes: 64 * 1024 * 1024 },
     cacheBytes: 64 * 1024,
-    incarnation: randomBytes(8).toString('hex'),
-    freshNode: randomBytes(8).toString('hex'),
+    fresh: () => randomBytes(8).toString('hex'),
     now: Date.now,
   })
 }
