@@ -8,8 +8,9 @@
  * | lock/ | an empty LevelDB, opened for its lock alone, see level.ts |
  * | db/ | the database |
  * | db.trial/ | a copy of the database while its log is being cut, see unsynced-tail.ts |
+ * | identity.key | who the node is: not the store's, see docs/STORAGE.md |
  * | cut-logs-…/ | logs as they were before they were cut; nothing reads them |
- * | probe, format.new | leftovers of a crash; removed |
+ * | probe, format.new, identity.key.new | leftovers of a crash; removed |
  */
 import { mkdir, open, readFile, readdir, rename, rm, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
@@ -31,6 +32,8 @@ export const names = {
   db: 'db',
   probe: 'probe',
   trial: 'db.trial',
+  identity: 'identity.key',
+  identityNew: 'identity.key.new',
   /** With the time behind it. */
   cutLogs: 'cut-logs-',
 } as const
@@ -144,4 +147,5 @@ export async function moveAside(dir: string, now: Date): Promise<string> {
 export async function removeLeftovers(dir: string): Promise<void> {
   await rm(join(dir, names.probe), { force: true })
   await rm(join(dir, names.formatNew), { force: true })
+  await rm(join(dir, names.identityNew), { force: true })
 }

@@ -12,6 +12,8 @@
  * What the contract leaves to its driver: what messages mean, one connection for a pair of nodes, dialling again, and telling
  * a peer why it is not wanted.
  */
+import { createHash } from 'node:crypto'
+import { toHex } from '../base/bytes.ts'
 import type { SkeinError } from '../base/errors.ts'
 
 export interface Connection {
@@ -85,3 +87,16 @@ export type RefusalReason =
   | 'proof'
   /** It went away before the end. */
   | 'gone'
+
+/** What proves who a node is: an ed25519 key. */
+export interface Identity {
+  /** 32 bytes. */
+  readonly publicKey: Uint8Array
+  /** 64 bytes: the ed25519 signature. */
+  sign(bytes: Uint8Array): Uint8Array
+}
+
+/** The id of a node: the first 16 hexadecimal digits of the SHA-256 of its public key. */
+export function nodeIdOf(publicKey: Uint8Array): string {
+  return toHex(createHash('sha256').update(publicKey).digest().subarray(0, 8))
+}
