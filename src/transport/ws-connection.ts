@@ -7,14 +7,8 @@ import type { WebSocket } from 'ws'
 import { assert } from '../base/assert.ts'
 import { SkeinError } from '../base/errors.ts'
 import type { ErrorCode } from '../base/errors.ts'
+import type { Seals } from './primitives.ts'
 import type { Connection, ConnectionHandlers, TransportEvent } from './transport.ts'
-
-/** What makes plain messages of sealed ones and the other way round; see seal.ts. */
-export interface Seals {
-  seal(bytes: Uint8Array): Uint8Array
-  /** Undefined: it is not what the other end sealed next. */
-  open(bytes: Uint8Array): Uint8Array | undefined
-}
 
 export interface ConnectionSettings {
   readonly messageBytes: number
@@ -128,9 +122,14 @@ export class WsConnection implements Connection {
     this.#parts.web.terminate()
   }
 
-  /** Now and then: is there still somebody? */
-  look(nowMs: number): void {
+  /**
+   * Now and then: is there still somebody? `lateMs` is by how much this process itself was late to look: what came meanwhile may
+   * not have been read yet, and a process that stood still must not take all others for gone.
+   */
+  look(nowMs: number, lateMs: number): void {
     if (this.#state !== 'open') return
+    this.#movedMs += lateMs
+    this.#heardMs += lateMs
     const { web, socket, settings } = this.#parts
     const leftBytes = socket.bytesWritten - socket.writableLength
     // What leaves tells of the peer only while something waited for it to read: else the system's buffers took it.

@@ -2,11 +2,17 @@
 import { randomBytes } from 'node:crypto'
 import { connect, createServer } from 'node:net'
 import type { Socket } from 'node:net'
+import { connect as connectTls, createServer as createTlsServer } from 'node:tls'
 import { parseWsAddress } from './address.ts'
+import type { Certified } from './certificates.test-kit.ts'
 import type { FreezableWay } from './transport.suite.ts'
 
-export async function openFreezableWay(address: string): Promise<FreezableWay & { close(): Promise<void> }> {
-  const { host, port } = parseWsAddress(address)
+/** `pass` may change what goes from the one who dials to the one who listens, as pieces that are sent apart. */
+export async function openFreezableWay(
+  address: string,
+  pass: (bytes: Buffer) => readonly Buffer[] = (bytes) => [bytes],
+): Promise<FreezableWay & { close(): Promise<void> }> {
+  const { host, port, secure } = parseWsAddress(address)
   const sockets = new Set<Socket>()
   let isFrozen = false
   const server = createServer((near) => {
@@ -17,7 +23,9 @@ export async function openFreezableWay(address: string): Promise<FreezableWay & 
     ] as const) {
       sockets.add(from)
       from.on('data', (bytes: Buffer) => {
-        if (!isFrozen && !to.write(bytes)) from.pause()
+        if (isFrozen) return
+        const pieces = from === near ? pass(bytes) : [bytes]
+        for (const piece of pieces) if (!to.write(piece)) from.pause()
       })
       to.on('drain', () => {
         if (!isFrozen) from.resume()
@@ -31,11 +39,41 @@ export async function openFreezableWay(address: string): Promise<FreezableWay & 
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   return {
-    address: `ws://127.0.0.1:${(server.address() as { port: number }).port}`,
+    address: `${secure ? 'wss' : 'ws'}://127.0.0.1:${(server.address() as { port: number }).port}`,
     freeze: () => {
       isFrozen = true
       for (const socket of sockets) socket.pause()
     },
+    close: async () => {
+      for (const socket of sockets) socket.destroy()
+      await new Promise((resolve) => server.close(resolve))
+    },
+  }
+}
+
+/** A man in the middle whose certificate is good: he ends TLS on both sides and passes all on. */
+export async function openTlsRelay(
+  address: string,
+  tls: Certified & { readonly ca: string },
+): Promise<{ readonly address: string; close(): Promise<void> }> {
+  const { host, port } = parseWsAddress(address)
+  const sockets = new Set<Socket>()
+  const server = createTlsServer(tls, (near) => {
+    const far = connectTls({ host, port, ca: tls.ca })
+    near.pipe(far)
+    far.pipe(near)
+    for (const [socket, other] of [
+      [near, far],
+      [far, near],
+    ] as const) {
+      sockets.add(socket)
+      socket.on('error', () => undefined)
+      socket.on('close', () => other.destroy())
+    }
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  return {
+    address: `wss://127.0.0.1:${(server.address() as { port: number }).port}`,
     close: async () => {
       for (const socket of sockets) socket.destroy()
       await new Promise((resolve) => server.close(resolve))

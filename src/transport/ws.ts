@@ -8,28 +8,52 @@
  */
 import { createServer } from 'node:http'
 import type { IncomingMessage, Server } from 'node:http'
+import { createServer as createSecureServer } from 'node:https'
 import { connect, isIP } from 'node:net'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import { connect as connectSecurely } from 'node:tls'
 import { WebSocket, WebSocketServer } from 'ws'
+import { assert } from '../base/assert.ts'
 import { SkeinError } from '../base/errors.ts'
 import type { ErrorCode } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { isLoopback, parseWsAddress, wsAddressText } from './address.ts'
 import type { WsAddress } from './address.ts'
-import type { Connection, ConnectionHandlers, RefusalReason, Transport, TransportEvent } from './transport.ts'
+import { sealBytes } from './primitives.ts'
+import type { Connection, ConnectionHandlers, Identity, RefusalReason, Transport, TransportEvent } from './transport.ts'
 import { Visitors } from './visitors.ts'
 import { WsConnection } from './ws-connection.ts'
-import type { Seals } from './ws-connection.ts'
+import { proveOverWs } from './ws-handshake.ts'
+import type { Established } from './ws-handshake.ts'
 
 export interface WsTransportOptions {
   /** Where to listen: `ws://127.0.0.1:7400`; port 0 is any that is free. None: it only dials. */
   readonly listen?: readonly string[]
   /** Where others reach this node, where that differs from `listen`: a name, a mapped port. */
   readonly advertise?: readonly string[]
+  /** With a fleet key, and only with one, it reaches beyond this host, and every connection starts with a proof. */
+  readonly security?: WsSecurity
+  readonly tls?: WsTls
   /** Smaller bounds than those of limits.ts, for tests. */
   readonly bounds?: Partial<WsBounds>
   readonly tell?: (event: TransportEvent) => void
+}
+
+export interface WsSecurity {
+  /** 32 bytes each; any is accepted, and of several that both ends have the listener's first is used. */
+  readonly fleetKeys: readonly Uint8Array[]
+  readonly identity: Identity
+}
+
+/** All as PEM. Listening at `wss:` needs `cert` and `key`. */
+export interface WsTls {
+  readonly cert?: string
+  readonly key?: string
+  /** Whose certificates are good: those the system trusts, unless told otherwise. */
+  readonly ca?: string
+  /** Mutual TLS: who dials must have a good certificate too, and shows `cert` when it dials itself. */
+  readonly clientCertificates?: boolean
 }
 
 export interface WsBounds {
@@ -63,16 +87,11 @@ const standardBounds: WsBounds = {
   closeMs: 2_000,
 }
 
-/** Nodes say it in their request and their answer, so that nobody takes another WebSocket server for one of us. */
-const subprotocol = 'skein.1'
-
-/** Bytes that a seal adds to a message. */
-const sealBytes = 16
-
-interface Established {
-  readonly node: string | undefined
-  readonly seals: Seals | undefined
-}
+/**
+ * Nodes say it in their request and their answer, so that nobody takes another WebSocket server for one of us, and a node without
+ * a fleet key learns at once that it needs one.
+ */
+const subprotocols = { open: 'skein.1', proven: 'skein.1.proven' } as const
 
 export function openWsTransport(options: WsTransportOptions = {}): Transport {
   return new WsTransport(options)
@@ -82,6 +101,8 @@ class WsTransport implements Transport {
   readonly name = 'ws'
   readonly #options: WsTransportOptions
   readonly #bounds: WsBounds
+  readonly #security: WsSecurity | undefined
+  readonly #subprotocol: string
   readonly #visitors: Visitors
   readonly #servers = new Set<Server>()
   readonly #connections = new Set<WsConnection>()
@@ -90,11 +111,17 @@ class WsTransport implements Transport {
   readonly #upgrader: WebSocketServer
   #addresses: readonly string[] = []
   #looking: NodeJS.Timeout | undefined
+  #lookedMs = 0
   #closed: Promise<void> | undefined
 
   constructor(options: WsTransportOptions) {
     this.#options = options
     this.#bounds = { ...standardBounds, ...options.bounds }
+    const { security } = options
+    if (security !== undefined && security.fleetKeys.length > 0) this.#security = security
+    for (const { length } of security?.fleetKeys ?? []) assert(length === 32, 'a fleet key has 32 bytes')
+    assert((security?.fleetKeys.length ?? 0) <= limits.fleetKeys, 'there are no more fleet keys than are offered')
+    this.#subprotocol = this.#security === undefined ? subprotocols.open : subprotocols.proven
     this.#visitors = new Visitors(this.#bounds, (remote, reason, what) => this.#refused('in', remote, reason, what))
     this.#upgrader = new WebSocketServer({ noServer: true, clientTracking: false, ...this.#webOptions })
   }
@@ -140,13 +167,17 @@ class WsTransport implements Transport {
   }
 
   #bind(address: WsAddress, accept: (connection: Connection) => ConnectionHandlers): Promise<string> {
-    const server = createServer({ maxHeaderSize: limits.strangerBytes })
+    const server = this.#server(address)
     server.maxConnections = this.#bounds.linksIn + this.#bounds.strangers
     server.on('connection', (socket: Socket) => this.#visitors.enter(socket))
     server.on('request', ({ socket }: IncomingMessage) => this.#visitors.refuse(socket, 'request', 'a plain request'))
     server.on('clientError', (error: Error, socket: Duplex) =>
       this.#visitors.refuse(socket as Socket, 'request', error.message),
     )
+    server.on('tlsClientError', (error: Error, socket: Socket) =>
+      this.#visitors.refuse(socket, 'request', `TLS: ${error.message}`),
+    )
+    server.on('drop', () => this.#refused('in', '', 'full', 'no more sockets are accepted'))
     server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) =>
       this.#upgrade(request, socket as Socket, head, accept),
     )
@@ -161,6 +192,43 @@ class WsTransport implements Transport {
     })
   }
 
+  #server({ text, secure }: WsAddress): Server {
+    const { cert, key, ca, clientCertificates = false } = this.#options.tls ?? {}
+    const maxHeaderSize = limits.strangerBytes
+    if (!secure) return createServer({ maxHeaderSize })
+    if (cert === undefined || key === undefined) {
+      throw new SkeinError('invalid_argument', `listening at ${text} needs tls: { cert, key }`, { address: text })
+    }
+    try {
+      return createSecureServer({
+        maxHeaderSize,
+        cert,
+        key,
+        ...(ca === undefined ? {} : { ca }),
+        minVersion: 'TLSv1.3',
+        handshakeTimeout: this.#bounds.handshakeMs,
+        requestCert: clientCertificates,
+        rejectUnauthorized: clientCertificates,
+      })
+    } catch (error) {
+      throw new SkeinError('invalid_argument', `tls: ${messageOf(error as Error)}`, { address: text }, error)
+    }
+  }
+
+  #connect({ secure, host, port }: WsAddress): Socket {
+    if (!secure) return connect({ host, port, noDelay: true })
+    const { cert, key, ca } = this.#options.tls ?? {}
+    return connectSecurely({
+      host,
+      port,
+      servername: isIP(host) === 0 ? host : '',
+      minVersion: 'TLSv1.3',
+      ALPNProtocols: ['http/1.1'],
+      ...(ca === undefined ? {} : { ca }),
+      ...(cert === undefined || key === undefined ? {} : { cert, key }),
+    })
+  }
+
   #upgrade(
     request: IncomingMessage,
     socket: Socket,
@@ -169,13 +237,24 @@ class WsTransport implements Transport {
   ): void {
     const { origin, 'sec-websocket-protocol': offered } = request.headers
     if (origin !== undefined) return this.#visitors.refuse(socket, 'request', 'a web page')
-    if (offered !== subprotocol) return this.#visitors.refuse(socket, 'request', 'it does not speak our protocol')
+    if (offered !== this.#subprotocol) {
+      return this.#visitors.refuse(
+        socket,
+        'request',
+        `it asks for ${JSON.stringify(offered)}, not ${this.#subprotocol}`,
+      )
+    }
     this.#upgrader.handleUpgrade(request, socket, head, (web) => {
       const remote = remoteOf(socket)
-      this.#establish(web, socket, remote, 'in', (established) => {
+      // Until it is known who it is, whatever goes wrong ends it without a word.
+      const onError = (error: Error): void => this.#visitors.refuse(socket, 'request', error.message)
+      web.on('error', onError)
+      const established = (known: Established): void => {
+        web.off('error', onError)
         if (this.#closed !== undefined || !this.#visitors.settle(socket)) return web.terminate()
-        this.#start(web, socket, remote, established, accept)
-      })
+        this.#start(web, socket, remote, known, accept)
+      }
+      this.#establish(web, socket, 'listener', established, (what) => this.#visitors.refuse(socket, 'proof', what))
     })
   }
 
@@ -195,10 +274,16 @@ class WsTransport implements Transport {
     reject: (error: SkeinError) => void,
   ): void {
     const { text } = address
-    const socket = connect({ host: address.host, port: address.port, noDelay: true })
-    let isConnected = false
-    socket.once('connect', () => (isConnected = true))
-    const web = new WebSocket(text, subprotocol, {
+    let socket: Socket
+    try {
+      socket = this.#connect(address)
+    } catch (error) {
+      return reject(new SkeinError('invalid_argument', `tls: ${messageOf(error as Error)}`, { address: text }, error))
+    }
+    let reached: 'nobody' | 'socket' | 'peer' = 'nobody'
+    socket.once('connect', () => (reached = address.secure ? 'socket' : 'peer'))
+    socket.once('secureConnect', () => (reached = 'peer'))
+    const web = new WebSocket(text, this.#subprotocol, {
       ...this.#webOptions,
       followRedirects: false,
       createConnection: () => socket,
@@ -230,29 +315,35 @@ class WsTransport implements Transport {
     }
     signal.addEventListener('abort', abort)
     this.#givingUp.add(stop)
-    web.on('error', (error) => {
-      if (isConnected) failed('peer_refused', 'gone', `it refused the connection: ${messageOf(error)}`, error)
-      else failed('peer_unreachable', 'gone', messageOf(error), error)
+    web.on('error', (error: NodeJS.ErrnoException) => {
+      if (reached === 'nobody') failed('peer_unreachable', 'gone', messageOf(error), error)
+      else if (reached === 'socket' && error.code !== 'ECONNRESET')
+        failed('peer_unproven', 'proof', messageOf(error), error)
+      else failed('peer_refused', 'gone', `it refused the connection: ${messageOf(error)}`, error)
     })
     web.on('close', () => failed('peer_refused', 'gone', 'it closed the connection before it was set up'))
     web.on('open', () => {
-      this.#establish(web, socket, text, 'out', (established) => {
+      const established = (known: Established): void => {
         if (!settle()) return
-        this.#start(web, socket, text, established, opened)
+        web.removeAllListeners('error')
+        web.removeAllListeners('close')
+        this.#start(web, socket, text, known, opened)
         resolve()
-      })
+      }
+      this.#establish(web, socket, 'dialler', established, (what) => failed('peer_unproven', 'proof', what))
     })
   }
 
   /** From a WebSocket that is open to one whose other end is known. */
   #establish(
-    _web: WebSocket,
-    _socket: Socket,
-    _remote: string,
-    _direction: 'in' | 'out',
-    done: (established: Established) => void,
+    web: WebSocket,
+    socket: Socket,
+    role: 'dialler' | 'listener',
+    established: (known: Established) => void,
+    refused: (what: string) => void,
   ): void {
-    done({ node: undefined, seals: undefined })
+    if (this.#security === undefined) established({ node: undefined, seals: undefined })
+    else proveOverWs(web, socket, role, this.#security, established, refused)
   }
 
   #start(
@@ -267,19 +358,23 @@ class WsTransport implements Transport {
     const connection = new WsConnection({ web, socket, remote, node, seals, settings, ended }, performance.now())
     this.#connections.add(connection)
     connection.start(opened(connection))
-    this.#looking ??= setInterval(() => this.#look(), this.#bounds.lookEveryMs).unref()
+    if (this.#looking !== undefined) return
+    this.#lookedMs = performance.now()
+    this.#looking = setInterval(() => this.#look(), this.#bounds.lookEveryMs).unref()
   }
 
   #look(): void {
     const nowMs = performance.now()
-    for (const connection of this.#connections) connection.look(nowMs)
+    const lateMs = Math.max(nowMs - this.#lookedMs - this.#bounds.lookEveryMs, 0)
+    this.#lookedMs = nowMs
+    for (const connection of this.#connections) connection.look(nowMs, lateMs)
     if (this.#connections.size > 0) return
     clearInterval(this.#looking)
     this.#looking = undefined
   }
 
   #permitted(address: WsAddress): WsAddress {
-    if (!isLoopback(address.host)) {
+    if (this.#security === undefined && !isLoopback(address.host)) {
       throw new SkeinError(
         'fleet_key_needed',
         `${address.text} is not on this host. Without a fleet key a node keeps to loopback addresses like 127.0.0.1`,
