@@ -11,10 +11,14 @@ import type { Chain } from '../src/crdt/delta.ts'
 import { originId } from '../src/crdt/dot.ts'
 import { encodeSnapshot } from '../src/crdt/state.ts'
 import { types } from '../src/crdt/types/table.ts'
+import { identityOf } from '../src/node/security/identity.ts'
 import { MapRows, cellsOf, commit, openReplica } from '../src/replica/rows.test-kit.ts'
 import type { Replica } from '../src/replica/replica.ts'
 import type { Space } from '../src/replica/space.ts'
 import { digest, leafOf } from '../src/replica/tree.ts'
+import { Handshake } from '../src/transport/handshake.ts'
+import type { HandshakeOutput } from '../src/transport/handshake.ts'
+import { keyPairOf, primitives, sealsOf } from '../src/transport/primitives.ts'
 import { decodePacket, encodePacket } from '../src/wire/codec.ts'
 import type { ChainHead, Frame, NodeId } from '../src/wire/frame.ts'
 import { shortNameOf, spaceIdOf } from '../src/wire/names.ts'
@@ -218,6 +222,46 @@ function frames(): Frame[] {
   ]
 }
 
+/** Two nodes prove themselves to each other, without TLS and with it, and then say a word each way. */
+function links(): unknown {
+  const filled = (fill: number): Uint8Array => new Uint8Array(32).fill(fill)
+  const fleetKeys = { dialler: [filled(0x11), filled(0x22)], listener: [filled(0x33), filled(0x22), filled(0x11)] }
+  return [new Uint8Array(0), filled(0x99)].map((binding) => {
+    const parts = { dialler: [0x41, 0x51], listener: [0x42, 0x52] } as const
+    const made = (role: 'dialler' | 'listener') => {
+      const [secret, fresh] = parts[role]
+      const [identity, pair] = [identityOf(filled(secret)), keyPairOf(filled(fresh))]
+      const machine = new Handshake({ role, fleetKeys: fleetKeys[role], identity, fresh: pair, binding, primitives })
+      const { publicKey, node } = identity
+      return {
+        machine,
+        told: { fleetKeys: fleetKeys[role], secret: filled(secret), publicKey, node, fresh: pair },
+      }
+    }
+    const [dialler, listener] = [made('dialler'), made('listener')]
+    const said = (outputs: HandshakeOutput[]): Uint8Array => {
+      const [first] = outputs
+      if (first?.kind !== 'send') throw new Error('the handshake went wrong')
+      return first.bytes
+    }
+    const first = said([...listener.machine.start(), ...dialler.machine.start()])
+    const second = said(listener.machine.handle(first))
+    const third = said(dialler.machine.handle(second))
+    const [accepted] = listener.machine.handle(third)
+    if (accepted?.kind !== 'accepted') throw new Error('the handshake went wrong')
+    const seals = sealsOf(accepted.sendKey, accepted.receiveKey)
+    return {
+      binding,
+      dialler: dialler.told,
+      listener: listener.told,
+      messages: [first, second, third].map((message) => toHex(message)),
+      fromDialler: accepted.receiveKey,
+      fromListener: accepted.sendKey,
+      sealedFromListener: ['', 'skein'].map((text) => ({ text, sealed: seals.seal(ascii(text)) })),
+    }
+  })
+}
+
 /** Packets that are refused, each with the code; and packets in which something is skipped. */
 const refused: readonly (readonly [why: string, packet: string, code: string])[] = [
   ['a cut frame', '930805', 'malformed'],
@@ -245,6 +289,7 @@ export function protocolVectors(): string {
     names: names(),
     siblings: siblings(),
     space: space(),
+    links: links(),
     packets: frames().map((frame) => ({ packet: toHex(encodePacket([frame])), frames: [frame] })),
     skipping: skipping.map(([what, packet]) => ({ what, packet, ...decodePacket(fromPairs(packet)) })),
     refused: refused.map(([why, packet, code]) => {

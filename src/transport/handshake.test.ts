@@ -62,7 +62,7 @@ function meet(
   return { sent, dialler: ended.dialler, listener: ended.listener }
 }
 
-test('two of one fleet know each other after three messages, and share two keys', () => {
+test('[K7] two of one fleet know each other after three messages, and share two keys', () => {
   const { sent, dialler, listener } = meet()
   expect(sent.map(({ length }) => length)).toEqual([50, 145, 112])
   if (dialler?.kind !== 'accepted' || listener?.kind !== 'accepted') return expect.unreachable()
@@ -84,7 +84,7 @@ test('every connection has other keys', () => {
   expect(new Set(keys).size).toBe(3)
 })
 
-test('a change of any byte of any message is noticed before anybody is let in by it', () => {
+test('[K7] a change of any byte of any message is noticed before anybody is let in by it', () => {
   const lengths = meet().sent.map(({ length }) => length)
   for (const [at, length] of lengths.entries()) {
     for (let place = 0; place < length; place++) {
@@ -181,7 +181,7 @@ test('X25519, of RFC 7748, 6.1', () => {
   expect(toHex(primitives.agree(mine, theirs) as Uint8Array)).toBe(shared)
 })
 
-test('a seal is opened once, in order, in its direction, whole', () => {
+test('[K10] a seal is opened once, in order, in its direction, whole', () => {
   const open = () => [sealsOf(bytes(1), bytes(2)), sealsOf(bytes(2), bytes(1))] as const
   const [mine, theirs] = open()
   for (let i = 0; i < 300; i++) {

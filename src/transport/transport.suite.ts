@@ -152,7 +152,7 @@ export function transportSuite(name: string, prepare: () => Promise<TransportsUn
       expect(silent.addresses).toEqual([])
     })
 
-    test('messages of all sizes come back from the other end, whole and in order', async () => {
+    test('[K1] messages of all sizes come back from the other end, whole and in order', async () => {
       const { mine, theirs } = await pair()
       theirs.onMessage = (bytes) => theirs.connection.send(bytes)
       const sent = [1, 0, 2, 100, 125, 126, 127, 1000, 65_535, 65_536, 70_000, 1_048_576, 3].map(patterned)
@@ -162,7 +162,7 @@ export function transportSuite(name: string, prepare: () => Promise<TransportsUn
       expect(mine.connection.waitingBytes).toBe(0)
     })
 
-    test('ten thousand messages in many turns arrive in order, both ways at once', async () => {
+    test('[K1] ten thousand messages in many turns arrive in order, both ways at once', async () => {
       const { mine, theirs } = await pair()
       const count = 10_000
       for (const end of [mine, theirs]) {
@@ -189,7 +189,7 @@ export function transportSuite(name: string, prepare: () => Promise<TransportsUn
       for (const [at, bytes] of theirs.received.entries()) expect(bytes.every((byte) => byte === at % 256)).toBe(true)
     })
 
-    test('a message over the limit ends the connection with a code, and no other', async () => {
+    test('[K2] a message over the limit ends the connection with a code, and no other', async () => {
       const events: TransportEvent[] = []
       const { mine, theirs, server, client } = await pair({ messageBytes: 1000, tell: (event) => events.push(event) })
       const other = await dial(client, server.address)
@@ -205,7 +205,7 @@ export function transportSuite(name: string, prepare: () => Promise<TransportsUn
       await at.until(() => at.received.length === 1)
     })
 
-    test('either side ends it: what was sent before arrives, then the other is told, and the closer hears no more', async () => {
+    test('[K5] either side ends it: what was sent before arrives, then the other is told, and the closer hears no more', async () => {
       for (const closer of ['mine', 'theirs'] as const) {
         const both = await pair()
         const [end, other] = closer === 'mine' ? [both.mine, both.theirs] : [both.theirs, both.mine]
@@ -290,7 +290,7 @@ export function transportSuite(name: string, prepare: () => Promise<TransportsUn
       }
     })
 
-    test('send says when it is enough, and drained when all of it has left', async () => {
+    test('[K3] send says when it is enough, and drained when all of it has left', async () => {
       const { mine, theirs } = await pair()
       let sent = 0
       let isEnough = false
@@ -305,7 +305,7 @@ export function transportSuite(name: string, prepare: () => Promise<TransportsUn
       expect(mine.drains).toBe(1)
     })
 
-    test('a peer that does not read costs a bounded amount of memory, then its connection', async ({ skip }) => {
+    test('[K3] a peer that does not read costs a bounded amount of memory, then its connection', async ({ skip }) => {
       const under = await fresh()
       if (under.freezable === undefined) return skip('connections cannot be frozen')
       const events: TransportEvent[] = []
@@ -327,7 +327,7 @@ export function transportSuite(name: string, prepare: () => Promise<TransportsUn
       expect(events.map((event) => event.kind === 'fault' && event.code)).toEqual(['peer_slow'])
     })
 
-    test('a connection whose other end froze is found on both sides, and a quiet one is left alone', async ({
+    test('[K4] a connection whose other end froze is found on both sides, and a quiet one is left alone', async ({
       skip,
     }) => {
       const under = await fresh()
@@ -347,7 +347,7 @@ export function transportSuite(name: string, prepare: () => Promise<TransportsUn
       await (ends[0] as End).until(() => (ends[0] as End).received.length === 1)
     })
 
-    test('garbage below the messages ends its connection only, and is told', async ({ skip }) => {
+    test('[K2] garbage below the messages ends its connection only, and is told', async ({ skip }) => {
       const under = await fresh()
       const events: TransportEvent[] = []
       const { address, ends } = await listening(under, { tell: (event) => events.push(event) })

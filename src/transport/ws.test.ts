@@ -100,7 +100,7 @@ describe('ws', () => {
   const dialCode = (transport: Transport, address: string): Promise<string> =>
     codeOf(transport.dial(address, () => expect.unreachable(), never))
 
-  test('without a fleet key nothing beyond loopback is bound or dialled', async () => {
+  test('[K6] without a fleet key nothing beyond loopback is bound or dialled', async () => {
     for (const address of [
       'ws://0.0.0.0:0',
       'ws://[::]:0',
@@ -116,7 +116,7 @@ describe('ws', () => {
     expect((await dial(open({}), address)).connection.node).toBeUndefined()
   })
 
-  test('with one it binds anywhere, and both ends know who is there', async () => {
+  test('[K7] with one it binds anywhere, and both ends know who is there', async () => {
     const [one, two] = [ephemeralIdentity(), ephemeralIdentity()]
     const server = await listening({ listen: ['ws://0.0.0.0:0'], security: { fleetKeys: [key(1)], identity: one } })
     const client = open({ security: { fleetKeys: [key(1)], identity: two } })
@@ -126,7 +126,7 @@ describe('ws', () => {
     expect(server.ends[0]?.connection.node).toBe(two.node)
   })
 
-  test('a key is changed without a moment in which two nodes do not meet', async () => {
+  test('[K9] a key is changed without a moment in which two nodes do not meet', async () => {
     // Old alone, then both in any order, then new alone: neighbours may be one step apart.
     const steps = [[1], [2, 1], [1, 2], [2]]
     const meets = async (mine: readonly number[], theirs: readonly number[]): Promise<boolean> => {
@@ -141,7 +141,7 @@ describe('ws', () => {
     }
   })
 
-  test('a node of another fleet learns nothing but that it was not let in, and is logged with a reason', async () => {
+  test('[K8] a node of another fleet learns nothing but that it was not let in, and is logged with a reason', async () => {
     const server = await listening(secured(1))
     expect(await dialCode(open(secured(2)), server.address)).toBe('peer_refused')
     expect(await dialCode(open({}), server.address)).toBe('peer_refused')
@@ -153,7 +153,7 @@ describe('ws', () => {
     expect(careless.ends).toEqual([])
   })
 
-  test('a stranger gets no byte after the request was granted, whatever it says', async () => {
+  test('[K8] a stranger gets no byte after the request was granted, whatever it says', async () => {
     const server = await listening(secured(1))
     const proven = { 'Sec-WebSocket-Protocol': 'skein.1.proven' }
     const binary = (bytes: Uint8Array): Buffer =>
@@ -181,7 +181,7 @@ describe('ws', () => {
     expect(server.ends).toEqual([])
   })
 
-  test('whoever takes too long to prove itself is closed, and so is who says nothing at all', async () => {
+  test('[K11] whoever takes too long to prove itself is closed, and so is who says nothing at all', async () => {
     const server = await listening({ ...secured(1), bounds: { handshakeMs: 50 } })
     for (const headers of [{ 'Sec-WebSocket-Protocol': 'skein.1.proven' }]) {
       const socket = await rawClient(server.address, headers)
@@ -196,7 +196,7 @@ describe('ws', () => {
     expect(server.reasons()).toEqual(['slow', 'slow'])
   })
 
-  test('strangers are bounded, in total and from one address, and take no place of those who are known', async () => {
+  test('[K11] strangers are bounded, in total and from one address, and take no place of those who are known', async () => {
     const bounds = { strangers: 10, strangersPerAddress: 3, linksIn: 2, linksInPerAddress: 2 }
     const server = await listening({ ...secured(1), bounds })
     const proven = { 'Sec-WebSocket-Protocol': 'skein.1.proven' }
@@ -221,7 +221,7 @@ describe('ws', () => {
     await until(() => server.ends[2]?.received.length === 1)
   })
 
-  test('web pages and plain requests are refused', async () => {
+  test('[K13] web pages and plain requests are refused', async () => {
     const server = await listening({})
     await expect(rawClient(server.address, { Origin: 'http://127.0.0.1' })).rejects.toThrow()
     await expect(rawClient(server.address, { 'Sec-WebSocket-Protocol': 'other' })).rejects.toThrow()
@@ -230,7 +230,7 @@ describe('ws', () => {
     expect(server.ends).toEqual([])
   })
 
-  test('a server that is not one of us is not taken for one', async () => {
+  test('[K13] a server that is not one of us is not taken for one', async () => {
     const http = createHttpServer()
     const other = new WebSocketServer({ server: http, handleProtocols: () => false })
     await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve))
@@ -243,7 +243,7 @@ describe('ws', () => {
     expect(await dialCode(open({}), `ws://127.0.0.1:${port}`)).toBe('peer_refused')
   })
 
-  test('a man in the middle can neither read nor change what is sent', async () => {
+  test('[K10] a man in the middle can neither read nor change what is sent', async () => {
     const server = await listening(secured(1))
     for (const change of ['flip', 'repeat', 'drop'] as const) {
       const seen: Buffer[] = []
@@ -309,7 +309,7 @@ describe('ws', () => {
     expect(await codeOf(transport.listen((connection) => new End(connection)))).toBe('address_unavailable')
   })
 
-  test('what is sent in one turn of the event loop leaves in one write', async () => {
+  test('[K14] what is sent in one turn of the event loop leaves in one write', async () => {
     const server = await listening({})
     let writes = 0
     const way = await openFreezableWay(server.address, (bytes) => {

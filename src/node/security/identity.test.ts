@@ -26,7 +26,7 @@ test('the identity of RFC 8032, test 1', () => {
   expect(toHex(identity.sign(new Uint8Array(0))).slice(0, 32)).toBe('e5564300c360ac729086e2cc806e828a')
 })
 
-test('it is made once, for this user alone, and is the same at the next opening', async () => {
+test('[K12] it is made once, for this user alone, and is the same at the next opening', async () => {
   const dir = await freshDir()
   const first = await openIdentity(dir, undefined)
   expect(await readdir(dir)).toEqual(['identity.key'])
@@ -49,7 +49,7 @@ test('what a crash left is no identity', async () => {
   expect(await readdir(dir)).toEqual(['identity.key'])
 })
 
-test('one that is damaged, gone, unreadable or of another node is refused, and nothing is written over', async () => {
+test('[K12] one that is damaged, gone, unreadable or of another node is refused, and nothing is written over', async () => {
   const dir = await freshDir()
   const path = join(dir, 'identity.key')
   expect(await codeOf(openIdentity(dir, '0123456789abcdef'))).toBe('identity_damaged')
