@@ -231,7 +231,14 @@ function links(): unknown {
     const made = (role: 'dialler' | 'listener') => {
       const [secret, fresh] = parts[role]
       const [identity, pair] = [identityOf(filled(secret)), keyPairOf(filled(fresh))]
-      const machine = new Handshake({ role, fleetKeys: fleetKeys[role], identity, fresh: pair, binding, primitives })
+      const machine = new Handshake({
+        role,
+        fleetKeys: fleetKeys[role],
+        identity,
+        fresh: () => pair,
+        binding,
+        primitives,
+      })
       const { publicKey, node } = identity
       return {
         machine,

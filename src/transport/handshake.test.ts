@@ -22,7 +22,7 @@ function machine(
     role,
     fleetKeys: keys.map(bytes),
     identity: identities[role],
-    fresh: keyPairOf(bytes(fresh ?? (role === 'dialler' ? 11 : 12))),
+    fresh: () => keyPairOf(bytes(fresh ?? (role === 'dialler' ? 11 : 12))),
     binding,
     primitives,
   })

@@ -52,8 +52,8 @@ export interface HandshakeConfig {
   /** 32 bytes each; the listener's first choice first. */
   readonly fleetKeys: readonly Uint8Array[]
   readonly identity: Identity
-  /** X25519, made for this connection alone. */
-  readonly fresh: KeyPair
+  /** Makes an X25519 key for this connection alone. Called once, and for nobody who has not proven a fleet key. */
+  fresh(): KeyPair
   /** What is known at both ends of this connection and of no other; empty without TLS. */
   readonly binding: Uint8Array
   readonly primitives: Primitives
@@ -103,7 +103,7 @@ type State =
   | { readonly kind: 'fresh' }
   /** The listener waits for the first message, the dialler for the second, the listener for the third. */
   | { readonly kind: 'first' }
-  | { readonly kind: 'second'; readonly said: Uint8Array }
+  | { readonly kind: 'second'; readonly said: Uint8Array; readonly fresh: KeyPair }
   | { readonly kind: 'third'; readonly said: Uint8Array; readonly secret: Secret }
   | { readonly kind: 'over' }
 
@@ -132,14 +132,15 @@ export class Handshake {
 
   /** Once, before anything else: what the dialler says first. */
   start(): HandshakeOutput[] {
-    const { role, fresh, primitives } = this.#config
+    const { role, primitives } = this.#config
     if (role === 'listener') {
       this.#state = { kind: 'first' }
       return []
     }
+    const fresh = this.#config.fresh()
     const head = join(version, this.#members.length, fresh.publicKey)
     const bytes = join(head, ...this.#members.map((member) => this.#tag(member, head)))
-    this.#state = { kind: 'second', said: primitives.sha256(join(this.#channel, bytes)) }
+    this.#state = { kind: 'second', fresh, said: primitives.sha256(join(this.#channel, bytes)) }
     return [{ kind: 'send', bytes }]
   }
 
@@ -152,7 +153,7 @@ export class Handshake {
         case 'first':
           return this.#first(bytes)
         case 'second':
-          return this.#second(bytes, state.said)
+          return this.#second(bytes, state.said, state.fresh)
         case 'third':
           return this.#third(bytes, state.said, state.secret)
         case 'fresh':
@@ -166,7 +167,7 @@ export class Handshake {
   }
 
   #first(bytes: Uint8Array): HandshakeOutput[] {
-    const { fresh, primitives } = this.#config
+    const { primitives } = this.#config
     const count = bytes[1] ?? 0
     const tagsAt = 2 + keyBytes
     if (bytes[0] !== version) throw new Refusal('another version, or no handshake')
@@ -188,7 +189,8 @@ export class Handshake {
       }
     }
     if (known === -1) throw new Refusal('none of its fleet keys is one of ours')
-    const secret = this.#secret(theirs, known)
+    const fresh = this.#config.fresh()
+    const secret = this.#secret(fresh, theirs, known)
     const said = primitives.sha256(join(this.#channel, bytes))
     const open = join(offer, fresh.publicKey)
     const before = primitives.sha256(join(said, open))
@@ -197,14 +199,14 @@ export class Handshake {
     return [{ kind: 'send', bytes: join(open, box) }]
   }
 
-  #second(bytes: Uint8Array, said: Uint8Array): HandshakeOutput[] {
+  #second(bytes: Uint8Array, said: Uint8Array, fresh: KeyPair): HandshakeOutput[] {
     const { primitives } = this.#config
     const openBytes = 1 + keyBytes
     const fleetKey = bytes[0] ?? 255
     if (bytes.length !== openBytes + boxBytes || fleetKey >= this.#members.length) {
       throw new Refusal('a second message of another form')
     }
-    const secret = this.#secret(bytes.subarray(1, openBytes), fleetKey)
+    const secret = this.#secret(fresh, bytes.subarray(1, openBytes), fleetKey)
     const before = primitives.sha256(join(said, bytes.subarray(0, openBytes)))
     const box = bytes.subarray(openBytes)
     const publicKey = this.#prove('listener', secret, before, box)
@@ -238,9 +240,8 @@ export class Handshake {
     return this.#config.primitives.hmac(member, join('dial', this.#channel, head)).subarray(0, tagBytes)
   }
 
-  #secret(theirs: Uint8Array, fleetKey: number): Secret {
-    const { fresh, primitives } = this.#config
-    const shared = primitives.agree(fresh.privateKey, theirs)
+  #secret(fresh: KeyPair, theirs: Uint8Array, fleetKey: number): Secret {
+    const shared = this.#config.primitives.agree(fresh.privateKey, theirs)
     if (shared === undefined) throw new Refusal('a fresh key that agrees with every other')
     return { fleetKey, member: this.#members[fleetKey] as Uint8Array, shared }
   }

@@ -173,9 +173,9 @@ class MemoryEnd implements Connection {
   }
 
   close(): void {
+    this.handlers = undefined
     if (this.#state !== 'open') return
     this.#state = 'closing'
-    this.handlers = undefined
     this.#parcels.push({ kind: 'end' })
     this.#deliverSoon()
     // A frozen network must not keep it: whatever time is given would be too long here.
@@ -186,10 +186,13 @@ class MemoryEnd implements Connection {
   #endSoon(code: ErrorCode, what: string): void {
     const { handlers } = this
     this.#gone()
+    this.handlers = handlers
     setImmediate(() => {
+      const still = this.handlers
+      this.handlers = undefined
       const error = new SkeinError(code, `the link was closed: ${what}`, { node: this.node })
       this.#owner.options.tell?.({ kind: 'fault', remote: 'memory', node: this.node, code, what })
-      handlers?.closed(error)
+      still?.closed(error)
       this.other.#lost()
     })
   }
@@ -238,7 +241,7 @@ class MemoryEnd implements Connection {
       const most = this.other.#owner.options.messageBytes ?? limits.packetBytes
       if (this.other.#state === 'open' && bytes.length > most) {
         this.other.#endSoon('peer_protocol', `a message of ${bytes.length} bytes, over the limit of ${most}`)
-      } else handlers?.message(bytes)
+      } else if (this.other.#state === 'open') handlers?.message(bytes)
     }
     if (this.#owesDrained && this.waitingBytes === 0) {
       this.#owesDrained = false

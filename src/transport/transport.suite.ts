@@ -327,6 +327,21 @@ export function transportSuite(name: string, prepare: () => Promise<TransportsUn
       expect(events.map((event) => event.kind === 'fault' && event.code)).toEqual(['peer_slow'])
     })
 
+    test('[K5] who closes in the turn in which it failed hears nothing of that', async ({ skip }) => {
+      const under = await fresh()
+      if (under.freezable === undefined) return skip('connections cannot be frozen')
+      const { address, ends } = await listening(under)
+      const client = await open(under, { at: 'none', waitingBytes: 2_000_000 })
+      const way = await under.freezable(address)
+      const mine = await dial(client, way.address)
+      await until(() => ends.length === 1)
+      way.freeze()
+      for (let i = 0; i < 30; i++) mine.connection.send(patterned(100_000, i))
+      mine.connection.close()
+      await sleep(50)
+      expect(mine.end).toBeUndefined()
+    })
+
     test('[K4] a connection whose other end froze is found on both sides, and a quiet one is left alone', async ({
       skip,
     }) => {

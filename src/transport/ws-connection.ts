@@ -109,9 +109,9 @@ export class WsConnection implements Connection {
   }
 
   close(): void {
+    this.#handlers = undefined
     if (this.#state !== 'open') return
     this.#state = 'closing'
-    this.#handlers = undefined
     this.#parts.web.close(1000)
   }
 
@@ -173,11 +173,13 @@ export class WsConnection implements Connection {
     settings.tell({ kind: 'fault', remote, node, code: kind, what })
   }
 
-  /** Nothing is called back while the caller is still in `send`. */
+  /** Nothing is called back while the caller is still in `send`, nor if it closes meanwhile. */
   #end(error: SkeinError | undefined): void {
-    const handlers = this.#handlers
     this.#state = 'closed'
-    this.#handlers = undefined
-    process.nextTick(() => handlers?.closed(error))
+    process.nextTick(() => {
+      const handlers = this.#handlers
+      this.#handlers = undefined
+      handlers?.closed(error)
+    })
   }
 }

@@ -30,8 +30,7 @@ export function proveOverWs(
   refused: (what: string) => void,
 ): void {
   const binding = bindingOf(socket)
-  const fresh = freshKeyPair()
-  const machine = new Handshake({ role, fleetKeys, identity, fresh, binding, primitives })
+  const machine = new Handshake({ role, fleetKeys, identity, fresh: freshKeyPair, binding, primitives })
   const readBefore = socket.bytesRead
   let isOver = false
   const over = (): void => {

@@ -1,4 +1,5 @@
 import { createServer as createHttpServer, get } from 'node:http'
+import { hostname } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, test } from 'vitest'
 import { WebSocketServer } from 'ws'
@@ -27,6 +28,8 @@ function prepare(scheme: 'ws' | 'wss', more: () => WsTransportOptions): () => Pr
           lookEveryMs: 30,
           silentMs: 250,
           closeMs: 300,
+          // Hundreds of connections with both ends in one process, beside other tests.
+          handshakeMs: 25_000,
           ...(messageBytes === undefined ? {} : { messageBytes }),
           ...(waitingBytes === undefined ? {} : { waitingBytes }),
         },
@@ -120,7 +123,8 @@ describe('ws', () => {
     const [one, two] = [ephemeralIdentity(), ephemeralIdentity()]
     const server = await listening({ listen: ['ws://0.0.0.0:0'], security: { fleetKeys: [key(1)], identity: one } })
     const client = open({ security: { fleetKeys: [key(1)], identity: two } })
-    const mine = await dial(client, server.address.replace('0.0.0.0', '127.0.0.1'))
+    expect(new URL(server.address).hostname).toBe(hostname().toLowerCase())
+    const mine = await dial(client, `ws://127.0.0.1:${new URL(server.address).port}`)
     await until(() => server.ends.length === 1)
     expect(mine.connection.node).toBe(one.node)
     expect(server.ends[0]?.connection.node).toBe(two.node)
@@ -289,6 +293,22 @@ describe('ws', () => {
     expect(server.ends.length).toBe(1)
   })
 
+  test('[K11] wss: whoever has gone is counted no more', async () => {
+    const bounds = { linksIn: 1, linksInPerAddress: 1, strangers: 1, strangersPerAddress: 1 }
+    const server = await listening({ ...secured(1), tls, bounds }, 'wss')
+    const client = open({ ...secured(1), tls })
+    for (let round = 0; round < 5; round++) {
+      const mine = await dial(client, server.address)
+      mine.connection.send(Uint8Array.of(1))
+      await until(() => server.ends[round]?.received.length === 1)
+      expect(await dialCode(open({ ...secured(2), tls }), server.address)).toBe('peer_refused')
+      mine.connection.close()
+      await until(() => server.ends[round]?.end !== undefined)
+      await sleep(20)
+    }
+    expect(server.reasons()).toEqual(Array.from({ length: 5 }, () => 'proof'))
+  })
+
   test('wss: the proof is bound to the TLS connection, so that nobody relays it from another', async () => {
     const server = await listening({ ...secured(1), tls }, 'wss')
     const relay = await openTlsRelay(server.address, tls)
@@ -307,6 +327,20 @@ describe('ws', () => {
   test('an address that is not of this host is unavailable', async () => {
     const transport = open({ listen: ['ws://192.0.2.1:0'], ...secured(1) })
     expect(await codeOf(transport.listen((connection) => new End(connection)))).toBe('address_unavailable')
+  })
+
+  test('[K4] a process that stood still takes nobody for gone', async () => {
+    const bounds = { lookEveryMs: 20, silentMs: 100 }
+    const server = await listening({ bounds })
+    const mine = await dial(open({ bounds }), server.address)
+    await until(() => server.ends.length === 1)
+    await sleep(100)
+    const untilMs = performance.now() + 400
+    while (performance.now() < untilMs);
+    await sleep(100)
+    mine.connection.send(Uint8Array.of(1))
+    await until(() => server.ends[0]?.received.length === 1)
+    expect([mine.end, server.ends[0]?.end]).toEqual([undefined, undefined])
   })
 
   test('[K14] what is sent in one turn of the event loop leaves in one write', async () => {

@@ -10,6 +10,7 @@ import { createServer } from 'node:http'
 import type { IncomingMessage, Server } from 'node:http'
 import { createServer as createSecureServer } from 'node:https'
 import { connect, isIP } from 'node:net'
+import { hostname } from 'node:os'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { connect as connectSecurely } from 'node:tls'
@@ -30,7 +31,10 @@ import type { Established } from './ws-handshake.ts'
 export interface WsTransportOptions {
   /** Where to listen: `ws://127.0.0.1:7400`; port 0 is any that is free. None: it only dials. */
   readonly listen?: readonly string[]
-  /** Where others reach this node, where that differs from `listen`: a name, a mapped port. */
+  /**
+   * Where others reach this node, where that differs from `listen`: a name, a mapped port. Without it the host's own name stands
+   * for 0.0.0.0 and [::].
+   */
   readonly advertise?: readonly string[]
   /** With a fleet key, and only with one, it reaches beyond this host, and every connection starts with a proof. */
   readonly security?: WsSecurity
@@ -187,7 +191,9 @@ class WsTransport implements Transport {
         server.on('error', () => undefined)
         this.#servers.add(server)
         const { port } = server.address() as { port: number }
-        resolve(wsAddressText(address.secure, address.host, port))
+        // Nobody can dial all addresses of a host: its name is the best guess for whoever did not say otherwise.
+        const isAny = address.host === '0.0.0.0' || address.host === '::'
+        resolve(wsAddressText(address.secure, isAny ? hostname() : address.host, port))
       })
     })
   }
