@@ -9,6 +9,7 @@ export type { Retention } from './replica/space.ts'
 // Spaces and their schemas
 export { defineSpace } from './node/define-space.ts'
 export type { SpaceDefinition, SpaceSchemas } from './node/define-space.ts'
+export type { EntryRead } from './node/entry-read.ts'
 export type { EntryRow, SpaceHandle, SpaceStatus, Transaction, WriteSettings } from './node/space-handle.ts'
 
 // Types

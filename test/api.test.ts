@@ -39,6 +39,7 @@ test('[A1] the exported names are the reviewed ones', async () => {
     'DocHandle',
     'Durability',
     'EntryChanged',
+    'EntryRead',
     'EntryRow',
     'ErrorCode',
     'FlagHandle',

@@ -2,13 +2,12 @@
  * A node: the replica and its protocols, driven. It owns the store, the clock and the parts that drive: group commit, the
  * network, watchers, chores. Writes are applied in memory at once, told to peers in the same turn, and stored together.
  */
-import { binaryString, compareUtf8 } from '../base/bytes.ts'
+import { binaryString, compareBytes, compareUtf8 } from '../base/bytes.ts'
 import { SkeinError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { prng } from '../base/prng.ts'
 import type { RowScanner } from '../base/rows.ts'
 import type { Dot } from '../crdt/dot.ts'
-import { typeOf } from '../crdt/types/table.ts'
 import type { Applied, Replica } from '../replica/replica.ts'
 import { KeyWriter, entryKeyOf, metaKey, prefixRange, table, tableRange } from '../replica/row-keys.ts'
 import type { StoredEntry } from '../replica/entry.ts'
@@ -31,7 +30,7 @@ import type { Fault } from './network.ts'
 import { Peers } from './peers.ts'
 import type { Durability } from './receipt.ts'
 import { SpaceHandle, checkName, checkOptions, spaceStatus } from './space-handle.ts'
-import type { EntryRow, SpaceHost, SpaceStatus } from './space-handle.ts'
+import type { SpaceHost, SpaceStatus } from './space-handle.ts'
 import type { Watch } from './watch.ts'
 import { Watchers } from './watchers.ts'
 
@@ -416,7 +415,7 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
     return historyOf(space, key, nextTurn)
   }
 
-  async *entries(space: Space, prefix: string): AsyncGenerator<EntryRow, void, void> {
+  async *entries(space: Space, prefix: string, after: string): AsyncGenerator<StoredEntry, void, void> {
     this.readable()
     // A snapshot that is being taken over is in the entries only once all of it was folded in.
     while (space.adoption !== undefined && !space.deleted) {
@@ -425,24 +424,28 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
     }
     // Rows are what the disk has; entries that are still on their way to it are laid over them, so that a listing
     // neither waits for the disk nor misses a write.
-    const waiting = space.unstored(prefix)
+    const waiting = space.unstored(prefix).filter((key) => after === '' || compareUtf8(key, after) > 0)
     using snapshot = this.#store.snapshot()
     let next = 0
-    const bytes = new KeyWriter().start(table.entry).short(space.number).text(prefix).bytes
-    for await (const page of snapshot.range(prefixRange(bytes))) {
+    const keys = new KeyWriter()
+    const under = prefixRange(keys.start(table.entry).short(space.number).text(prefix).bytes)
+    const last = keys.start(table.entry).short(space.number).text(after).bytes
+    const range =
+      after !== '' && compareBytes(last, under.gte) >= 0 ? { ...under, gte: Uint8Array.of(...last, 0) } : under
+    for await (const page of snapshot.range(range)) {
       for (const [rowKey, row] of page) {
         const key = entryKeyOf(rowKey)
         for (; next < waiting.length && compareUtf8(waiting[next] as string, key) < 0; next++) {
-          yield* entryRow(space.entry(waiting[next] as string))
+          yield space.entry(waiting[next] as string)
         }
         const isWaiting = waiting[next] === key
         if (isWaiting) next++
-        yield* entryRow(isWaiting ? space.entry(key) : space.entryFromRow(key, row, snapshot))
+        yield isWaiting ? space.entry(key) : space.entryFromRow(key, row, snapshot)
       }
       this.readable()
       if (space.deleted) throw new SkeinError('space_deleted', `space ${space.name} was deleted meanwhile`)
     }
-    for (const key of waiting.slice(next)) yield* entryRow(space.entry(key))
+    for (const key of waiting.slice(next)) yield space.entry(key)
   }
 
   /** Watching begins with this call, not with the first read. */
@@ -472,9 +475,4 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
     this.#commits.refuse(known ? error : new SkeinError('store_failed', 'the node cannot go on', {}, error))
     this.#config.observer?.broken?.(error)
   }
-}
-
-function* entryRow(entry: StoredEntry): Iterable<EntryRow> {
-  const type = typeOf(entry.types().at(-1) ?? 0)
-  if (type !== undefined) yield { key: entry.key, type: type.name, value: type.read(entry.cells(type.id)).value }
 }

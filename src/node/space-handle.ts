@@ -5,8 +5,9 @@ import { limits } from '../base/limits.ts'
 import type { Value } from '../base/value.ts'
 import type { ChangeSet } from '../crdt/change.ts'
 import type { CrdtType } from '../crdt/type.ts'
-import { typeOf, types } from '../crdt/types/table.ts'
+import { typeNamed, typeOf, types } from '../crdt/types/table.ts'
 import type { Replica } from '../replica/replica.ts'
+import type { StoredEntry } from '../replica/entry.ts'
 import type { Space } from '../replica/space.ts'
 import { checkSchema } from './define-space.ts'
 import type { SpaceDefinition, SpaceSchemas, ValueIn } from './define-space.ts'
@@ -23,7 +24,9 @@ import {
   SetHandle,
   TextHandle,
 } from './handles.ts'
-import type { Access, WatchOptions } from './handles.ts'
+import { entryVersion, readEntry, siblingsOf } from './entry-read.ts'
+import type { EntryRead } from './entry-read.ts'
+import type { Access, CellSibling, WatchOptions } from './handles.ts'
 import type { HistoryItem } from './history.ts'
 import { Receipt } from './receipt.ts'
 import type { Commits, Durability } from './receipt.ts'
@@ -56,7 +59,8 @@ export interface SpaceHost extends Commits {
   shortOf(space: Space, key: string, amount: number): void
   history(space: Space, key: string): Promise<readonly HistoryItem[]>
   watch(space: Space, prefix: string, exact: boolean, options: WatchOptions): Watch
-  entries(space: Space, prefix: string): AsyncGenerator<EntryRow, void, void>
+  /** The entries under a prefix, behind a key where one is given. */
+  entries(space: Space, prefix: string, after: string): AsyncGenerator<StoredEntry, void, void>
 }
 
 export interface EntryRow {
@@ -79,6 +83,7 @@ export interface Transaction<Schemas extends SpaceSchemas = SpaceSchemas> {
   text(key: string): TextHandle
   doc<T = Value>(key: string): DocHandle<T>
   delete(key: string): Receipt
+  run(key: string, type: string, operation: string, args: Readonly<Record<string, unknown>>): Receipt<unknown>
 }
 
 abstract class Handles<Schemas extends SpaceSchemas> implements Transaction<Schemas> {
@@ -131,6 +136,11 @@ abstract class Handles<Schemas extends SpaceSchemas> implements Transaction<Sche
   /** Deletes an entry, whatever types are alive under its key. */
   delete(key: string): Receipt {
     return this.access.remove(checkKey(key))
+  }
+
+  /** An operation by its name and those of its arguments: how HTTP and the command line write. */
+  run(key: string, type: string, operation: string, args: Readonly<Record<string, unknown>>): Receipt<unknown> {
+    return this.access.run(checkKey(key), typeCalled(type), operation, args)
   }
 }
 
@@ -213,6 +223,11 @@ export class SpaceHandle<Schemas extends SpaceSchemas = SpaceSchemas> extends Ha
     }, merged)
   }
 
+  /** Changes of one entry. */
+  watchKey(key: string, options: WatchOptions = {}): Watch {
+    return this.access.watchKey(checkKey(key), options)
+  }
+
   /** Changes of this space, from now on or from a token on. */
   watch(options: WatchOptions & { readonly prefix?: string } = {}): Watch {
     const { prefix = '', ...rest } = checkOptions(options, ['prefix', 'since', 'signal'])
@@ -222,9 +237,41 @@ export class SpaceHandle<Schemas extends SpaceSchemas = SpaceSchemas> extends Ha
 
   /** The entries under a prefix in the order of their keys. What is there throughout is listed, once. */
   entries(prefix: string = ''): AsyncGenerator<EntryRow, void, void> {
+    return rows(this.#listed(prefix, ''))
+  }
+
+  /** The same with versions, from behind a key on: a page of a listing goes on where the last one ended. */
+  scan(options: { readonly prefix?: string; readonly after?: string } = {}): AsyncGenerator<EntryRead, void, void> {
+    return reads(this.#listed(options.prefix ?? '', options.after ?? ''))
+  }
+
+  #listed(prefix: string, after: string): AsyncGenerator<StoredEntry, void, void> {
     this.#alive()
     if (typeof prefix !== 'string') throw new SkeinError('invalid_argument', 'prefix must be a string')
-    return this.#host.entries(this.#space, prefix)
+    return this.#host.entries(this.#space, prefix, after)
+  }
+
+  /** An entry as the named type, or else its newest, reads it. */
+  read(key: string, type?: string): EntryRead | undefined {
+    this.#alive()
+    const entry = this.#host.replica.read(this.#space).entry(checkKey(key))
+    return readEntry(entry, type === undefined ? undefined : typeCalled(type).id)
+  }
+
+  /** Every live sibling of an entry under one type. */
+  siblings(key: string, type: string): CellSibling[] {
+    this.#alive()
+    return siblingsOf(this.#host.replica.read(this.#space).entry(checkKey(key)), typeCalled(type).id)
+  }
+
+  /** The version of an entry, whether it is there or not. */
+  version(key: string): string {
+    this.#alive()
+    return entryVersion(this.#host.replica.read(this.#space).entry(checkKey(key)))
+  }
+
+  history(key: string): Promise<readonly HistoryItem[]> {
+    return this.access.history(checkKey(key))
   }
 
   /** Where the space stands: counts, and the root that equal replicas share. */
@@ -269,6 +316,20 @@ export class SpaceHandle<Schemas extends SpaceSchemas = SpaceSchemas> extends Ha
     if (dot === undefined) return new Receipt(host, result, undefined, dot, host.settled(this.#space, durability))
     host.wrote(batch, durability)
     return new Receipt(host, result, this.#space, dot, batch)
+  }
+}
+
+async function* rows(entries: AsyncIterable<StoredEntry>): AsyncGenerator<EntryRow, void, void> {
+  for await (const entry of entries) {
+    const type = typeOf(entry.types().at(-1) ?? 0)
+    if (type !== undefined) yield { key: entry.key, type: type.name, value: type.read(entry.cells(type.id)).value }
+  }
+}
+
+async function* reads(entries: AsyncIterable<StoredEntry>): AsyncGenerator<EntryRead, void, void> {
+  for await (const entry of entries) {
+    const read = readEntry(entry)
+    if (read !== undefined) yield read
   }
 }
 
@@ -349,13 +410,19 @@ function runOn(
   args: Readonly<Record<string, unknown>>,
   ttlMs: number | undefined,
 ): Value | undefined {
-  const operation = type.operations[name]
+  const operation = Object.hasOwn(type.operations, name) ? type.operations[name] : undefined
   if (operation === undefined) {
     throw new SkeinError('unknown_type', `${type.name} has no operation ${name}`, {
-      known: types.map((one) => one.name),
+      known: Object.keys(type.operations),
     })
   }
   return change.run(space.entry(key), type, operation, args, ttlMs)
+}
+
+function typeCalled(name: unknown): CrdtType {
+  const type = typeof name === 'string' ? typeNamed(name) : undefined
+  if (type !== undefined) return type
+  throw new SkeinError('unknown_type', `there is no type ${String(name)}`, { known: types.map((one) => one.name) })
 }
 
 function checkAll(change: ChangeSet, schemas: SpaceSchemas): void {
