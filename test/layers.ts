@@ -142,7 +142,11 @@ export const rooms: readonly Room[] = [
     at: 'node/',
     imports: driverParts,
     pure: false,
-    packages: [standardSchema],
+    packages: [
+      standardSchema,
+      { name: 'fastify', under: 'node/http/', why: 'the HTTP server: routing, validation and serialisation by schema' },
+      { name: 'ws', under: 'node/http/', why: 'the WebSocket of the stream' },
+    ],
     says: 'The driver loop round the machine, the handles, HTTP. It obeys and decides nothing.',
   },
   {

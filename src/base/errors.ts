@@ -299,6 +299,73 @@ export const errorTable = {
     retry: true,
     action: 'Nothing.',
   },
+  unauthenticated: {
+    meaning: 'The request carries no agent token, or one that this node does not know.',
+    state: 'unchanged',
+    retry: false,
+    action: 'Send `Authorization: Bearer skt1_...` with a token that was made at this node and not revoked.',
+  },
+  forbidden: {
+    meaning: 'The token does not allow this here.',
+    state: 'unchanged',
+    retry: false,
+    action: 'Ask for a token with that right for the space and the prefix; the message names them.',
+  },
+  host_refused: {
+    meaning:
+      'The Host header names somebody else: a web page that was led to this address, or a name nobody configured.',
+    state: 'unchanged',
+    retry: false,
+    action: 'Use a loopback name, or configure the name of this host.',
+  },
+  origin_refused: {
+    meaning: 'The request comes from a web page, and its origin is not configured.',
+    state: 'unchanged',
+    retry: false,
+    action: 'Configure the origin, or let the page talk to a server of yours.',
+  },
+  not_found: {
+    meaning: 'There is no such route, space or entry on this node.',
+    state: 'unchanged',
+    retry: false,
+    action: 'Check the name; what was just written elsewhere may still be on its way.',
+  },
+  version_mismatch: {
+    meaning: 'The entry is not, or no longer, at the version that the request is conditional on.',
+    state: 'unchanged',
+    retry: false,
+    action: 'Read the entry again and decide anew; `version` in the answer is the present one.',
+  },
+  idempotency_conflict: {
+    meaning: 'The Idempotency-Key was used before, for another request.',
+    state: 'unchanged',
+    retry: false,
+    action: 'Use a fresh key for each new request, and the same one only to repeat it.',
+  },
+  rate_limited: {
+    meaning: 'The caller sends more requests, or holds more streams open, than the bound allows.',
+    state: 'unchanged',
+    retry: true,
+    action: 'Wait as long as Retry-After says; batch writes with transact, or use the stream.',
+  },
+  unsupported_media: {
+    meaning: 'The body is not JSON, or does not say that it is.',
+    state: 'unchanged',
+    retry: false,
+    action: 'Send `Content-Type: application/json`.',
+  },
+  listen_failed: {
+    meaning: 'The address to listen on is taken, not of this host, or not allowed.',
+    state: 'unchanged',
+    retry: true,
+    action: 'Stop whoever has it, or choose another address.',
+  },
+  behind: {
+    meaning: 'This node has not yet applied what the token names.',
+    state: 'unchanged',
+    retry: true,
+    action: 'Wait longer, or ask the node that wrote it.',
+  },
 } as const
 
 export type ErrorCode = keyof typeof errorTable

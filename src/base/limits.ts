@@ -103,4 +103,48 @@ export const limits = {
   linkMessageParts: 64,
   /** Fleet keys that a node accepts at once: two are enough to change one. */
   fleetKeys: 4,
+  /** Bytes of an HTTP body: a full delta in JSON, with its escapes or its base64. */
+  httpBodyBytes: 2_097_152,
+  /** Bytes of the request line and headers. Node's default. */
+  httpHeaderBytes: 16_384,
+  /** Connections to the HTTP server. A guess: an agent host has some dozens. */
+  httpConnections: 1024,
+  /** Watches and streams that are open over HTTP at once. */
+  httpStreams: 512,
+  /** Requests a second of one agent token, and its burst. A guess: above what a process can ask one at a time. */
+  httpRequestsPerSecond: 20_000,
+  /** Characters of a version in an ETag; of a longer one only the digest stands there. */
+  etagLength: 512,
+  /** Entries, or changes of a history, in one page. */
+  pageItems: 1000,
+  /** Entries that one page looks at for a filter: then it ends, with a cursor to go on from. */
+  pageScanned: 20_000,
+  /** Filters in one listing. */
+  filters: 8,
+  /** Bytes of values in one page, roughly: an entry beyond goes to the next. */
+  pageBytes: 4_194_304,
+  /** Operations in one transact over HTTP. */
+  transactOperations: 1000,
+  /** The longest time in milliseconds that a request may wait for durability or for peers. */
+  waitMs: 60_000,
+  /** Answers kept for their Idempotency-Key. */
+  idempotencyKeys: 20_000,
+  /** Bytes of those answers. */
+  idempotencyBytes: 16_777_216,
+  /** How long in milliseconds an answer is kept for its key: a day. */
+  idempotencyMs: 86_400_000,
+  /** Characters of an Idempotency-Key. */
+  idempotencyKeyLength: 255,
+  /** Agent tokens of a node. */
+  agentTokens: 1000,
+  /** Rights in one agent token. */
+  tokenGrants: 64,
+  /** Bytes of one message on a stream. */
+  streamMessageBytes: 2_097_152,
+  /** Requests of one stream that are being answered; beyond, its socket is not read. */
+  streamRequests: 1024,
+  /** Watches on one stream. */
+  streamWatches: 256,
+  /** Bytes that wait for a slow reader of a watch or a stream; beyond, changes wait in its watch. */
+  streamBufferBytes: 1_048_576,
 } as const

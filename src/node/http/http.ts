@@ -1,0 +1,328 @@
+/**
+ * The local HTTP API of a node: the route table behind a gate, on a loopback port and, with full rights by the permissions
+ * of its file, on a socket in the data directory. It decides nothing about data: that is the service's.
+ */
+import { createServer } from 'node:http'
+import type { IncomingMessage, Server, ServerOptions } from 'node:http'
+import { chmod, rm } from 'node:fs/promises'
+import type { AddressInfo, ListenOptions, Socket } from 'node:net'
+import { LogController, fastify } from 'fastify'
+import type {
+  FastifyBaseLogger,
+  FastifyError,
+  FastifyInstance,
+  FastifyReply,
+  FastifySchemaValidationError,
+} from 'fastify'
+import { SkeinError } from '../../base/errors.ts'
+import type { ErrorCode } from '../../base/errors.ts'
+import { limits } from '../../base/limits.ts'
+import type { SkeinNode } from '../node.ts'
+import type { TokenStore } from '../security/tokens.ts'
+import type { Caller } from '../security/caller.ts'
+import { EventStreams } from './events.ts'
+import { loneFleet } from './fleet-view.ts'
+import type { FleetView } from './fleet-view.ts'
+import { Gate, isLoopback } from './gate.ts'
+import { Idempotency } from './idempotency.ts'
+import { openApi } from './open-api.ts'
+import { problemOf } from './problem.ts'
+import { taken } from './route.ts'
+import type { Route } from './route.ts'
+import { routes } from './routes/table.ts'
+import { Service } from './service.ts'
+
+export interface HttpOptions {
+  readonly node: SkeinNode
+  /** What is known of other nodes; a lone node's own answers unless given. */
+  readonly fleet?: FleetView
+  /** The address to listen on. Beyond loopback it takes tokens. */
+  readonly host?: string
+  /** 0 for any that is free. */
+  readonly port?: number
+  /** A socket in the data directory, for whoever may open the file: full rights. */
+  readonly socketPath?: string
+  /** Without it there are no tokens, and whoever is on this host may do everything. */
+  readonly tokens?: TokenStore
+  /** Names that this host is called by, beside those of loopback and `host`. */
+  readonly names?: readonly string[]
+  /** Origins of web pages that may ask, as `https://ops.example`. */
+  readonly origins?: readonly string[]
+  /** What `/metrics` answers. */
+  readonly metrics?: () => string | Promise<string>
+  /** A pino logger, or one like it. Without it nothing is logged. */
+  readonly logger?: FastifyBaseLogger
+  /** Of one agent token. */
+  readonly requestsPerSecond?: number
+  readonly heartbeatMs?: number
+  /** How long a reader of events may take nothing before it is cut off. */
+  readonly stalledMs?: number
+  /** How long requests may take to finish when the server closes. */
+  readonly graceMs?: number
+}
+
+export interface HttpServer extends AsyncDisposable {
+  /** As `http://127.0.0.1:7401`. */
+  readonly url: string
+  readonly port: number
+  readonly socketPath: string | undefined
+  /** Nobody needs a token: everybody on this host has all rights. Worth telling at start. */
+  readonly isOpen: boolean
+  /** Takes no more requests, ends streams with a last event, finishes what is under way within its time. The node stays open. */
+  close(): Promise<void>
+}
+
+/** DESIGN: the port of `skein up`. */
+const defaultPort = 7401
+/** Proxies keep connections for 60 s; whoever closes first should be the client. */
+const keepAliveMs = 72_000
+/** Of a request until its last byte: slow senders must not hold a connection. Node's default is 5 minutes. */
+const requestMs = 30_000
+const headersMs = 10_000
+const heartbeatMs = 15_000
+const stalledMs = 60_000
+const graceMs = 5_000
+/** A key of `limits.keyBytes`, each byte percent-encoded. */
+const parameterLength = 3 * limits.keyBytes
+
+export async function createHttp(options: HttpOptions): Promise<HttpServer> {
+  const { node, host = '127.0.0.1', port = defaultPort, socketPath, tokens, metrics } = options
+  if (!isLoopback(host) && host !== 'localhost' && tokens?.everMade !== true) {
+    throw new SkeinError('invalid_argument', `make an agent token before listening beyond this host, on ${host}`, {
+      argument: 'host',
+    })
+  }
+  const gate = new Gate({
+    names: [host, ...(options.names ?? [])],
+    origins: options.origins ?? [],
+    tokens,
+    requestsPerSecond: options.requestsPerSecond ?? limits.httpRequestsPerSecond,
+    now: () => performance.now(),
+  })
+  const service = new Service(
+    node,
+    options.fleet ?? loneFleet(node),
+    await Idempotency.open(node),
+    async () => (await metrics?.()) ?? '',
+  )
+  const events = new EventStreams({
+    heartbeatMs: options.heartbeatMs ?? heartbeatMs,
+    stalledMs: options.stalledMs ?? stalledMs,
+  })
+  const { app, servers } = buildApp(service, gate, events, options)
+  await app.ready()
+  const [main, admin] = servers()
+  try {
+    await listen(main, { host, port })
+    if (socketPath !== undefined) {
+      await rm(socketPath, { force: true })
+      await listen(admin, { path: socketPath })
+      await chmod(socketPath, 0o600)
+    }
+  } catch (error) {
+    main.close()
+    await app.close()
+    throw new SkeinError('listen_failed', `cannot listen on ${host}:${port}`, { host, port }, error)
+  }
+  const bound = main.address() as AddressInfo
+  const name = bound.family === 'IPv6' ? `[${bound.address}]` : bound.address
+
+  let closing: Promise<void> | undefined
+  const close = async (): Promise<void> => {
+    const ended = Promise.all([main, admin].map((server) => stopped(server)))
+    await events.close()
+    main.closeIdleConnections()
+    admin.closeIdleConnections()
+    const late = setTimeout(() => {
+      main.closeAllConnections()
+      admin.closeAllConnections()
+    }, options.graceMs ?? graceMs)
+    await ended
+    clearTimeout(late)
+    await app.close()
+    if (socketPath !== undefined) await rm(socketPath, { force: true })
+  }
+  return {
+    url: `http://${name}:${bound.port}`,
+    port: bound.port,
+    socketPath,
+    isOpen: tokens?.everMade !== true,
+    close: () => (closing ??= close()),
+    [Symbol.asyncDispose]: () => (closing ??= close()),
+  }
+}
+
+function stopped(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    if (server.listening) server.close(() => resolve())
+    else resolve()
+  })
+}
+
+function listen(server: Server, options: ListenOptions): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(options, () => {
+      server.off('error', reject)
+      resolve()
+    })
+  })
+}
+
+function buildApp(
+  service: Service,
+  gate: Gate,
+  events: EventStreams,
+  { logger }: HttpOptions,
+): { readonly app: FastifyInstance; readonly servers: () => readonly [Server, Server] } {
+  const made: Server[] = []
+  const atSocket = new WeakSet<Socket>()
+  const app = fastify({
+    ...(logger !== undefined && { loggerInstance: logger }),
+    logController: new LogController({ disableRequestLogging: true }),
+    exposeHeadRoutes: false,
+    bodyLimit: limits.httpBodyBytes,
+    return503OnClosing: false,
+    // Values may have fields of any name; the one that JavaScript cannot hold is refused with its own code.
+    onProtoPoisoning: 'ignore',
+    onConstructorPoisoning: 'ignore',
+    routerOptions: { maxParamLength: parameterLength },
+    ajv: { customOptions: { coerceTypes: false, removeAdditional: false, useDefaults: false, allErrors: false } },
+    schemaErrorFormatter: (errors, part) => new SkeinError('invalid_argument', `${part}${invalidity(errors[0])}`),
+    frameworkErrors(error, _request, reply) {
+      void send(reply, problemFor(error))
+    },
+    serverFactory(handler, serverOptions) {
+      const settings: ServerOptions = {
+        ...(serverOptions as ServerOptions),
+        maxHeaderSize: limits.httpHeaderBytes,
+        keepAliveTimeout: keepAliveMs,
+        headersTimeout: headersMs,
+        requestTimeout: requestMs,
+      }
+      const main = createServer(settings, handler)
+      const admin = createServer(settings, handler)
+      main.maxConnections = limits.httpConnections
+      admin.maxConnections = limits.httpConnections
+      admin.on('connection', (socket) => atSocket.add(socket))
+      made.push(main, admin)
+      return main
+    },
+  })
+  app.removeContentTypeParser('text/plain')
+  const callers = new WeakMap<IncomingMessage, Caller>()
+  app.addHook('onRequest', (request, reply, done) => {
+    const { raw } = request
+    const isAdminSocket = atSocket.has(raw.socket)
+    if (!isAdminSocket) {
+      const origin = gate.checkSource(raw.headers)
+      if (origin !== undefined) allow(reply, origin)
+    }
+    const route = request.routeOptions.config as { readonly open?: boolean }
+    if (route.open !== true) callers.set(raw, gate.callerOf(raw, isAdminSocket))
+    done()
+  })
+  app.setErrorHandler<FastifyError>((error, request, reply) => {
+    const told = problemFor(error)
+    if (told.code === 'internal') request.log.error(error)
+    return send(reply, told)
+  })
+  app.setNotFoundHandler((request, reply) =>
+    send(reply, problemOf(new SkeinError('not_found', `there is no ${request.method} ${request.url.split('?')[0]}`))),
+  )
+  for (const route of routes) addRoute(app, route, service, events, callers)
+  const document = openApi(routes, '1')
+  app.get('/v1/openapi.json', () => document)
+  return { app, servers: () => [made[0] as Server, made[1] as Server] }
+}
+
+function invalidity(error: FastifySchemaValidationError | undefined): string {
+  if (error === undefined) return ' is invalid'
+  const { additionalProperty } = error.params
+  const which = typeof additionalProperty === 'string' ? `: ${additionalProperty}` : ''
+  return `${error.instancePath} ${error.message ?? 'is invalid'}${which}`
+}
+
+function addRoute(
+  app: FastifyInstance,
+  route: Route,
+  service: Service,
+  events: EventStreams,
+  callers: WeakMap<IncomingMessage, Caller>,
+): void {
+  const response: Record<string, unknown> = {}
+  for (const [status, { schema }] of Object.entries(route.answers)) if (schema !== undefined) response[status] = schema
+  app.route({
+    method: route.method,
+    url: route.path.replaceAll(/\{(\w+)\}/g, ':$1'),
+    config: { open: route.open === true },
+    schema: {
+      response,
+      querystring: {
+        type: 'object',
+        properties: route.query ?? {},
+        required: route.required ?? [],
+        additionalProperties: false,
+      },
+      ...(route.body !== undefined && { body: route.body }),
+    },
+    async handler(request, reply) {
+      const { raw } = request
+      const outcome = await route.handle({
+        service,
+        events,
+        reply,
+        caller: callers.get(raw) ?? nobody,
+        params: request.params as Record<string, string>,
+        query: request.query as Record<string, string>,
+        headers: raw.headers,
+        body: request.body,
+      })
+      if (outcome === taken) return reply
+      const { status = 200, headers, body } = outcome
+      if (headers !== undefined) reply.headers(headers)
+      reply.code(status)
+      return body
+    },
+  })
+}
+
+/** Whoever asks an open route: it may look at nothing. */
+const nobody: Caller = { id: 'nobody', agent: undefined, grants: [] }
+
+function allow(reply: FastifyReply, origin: string): void {
+  reply.header('access-control-allow-origin', origin)
+  reply.header('vary', 'origin')
+  reply.header('access-control-expose-headers', 'etag, retry-after')
+}
+
+/** What fastify itself refuses, by its own codes, in ours. */
+const frameworkCodes: Readonly<Record<string, ErrorCode>> = {
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: 'unsupported_media',
+  FST_ERR_CTP_BODY_TOO_LARGE: 'too_large',
+  FST_ERR_CTP_EMPTY_JSON_BODY: 'invalid_argument',
+  FST_ERR_CTP_INVALID_JSON_BODY: 'invalid_argument',
+  FST_ERR_CTP_INVALID_CONTENT_LENGTH: 'invalid_argument',
+  FST_ERR_BAD_URL: 'invalid_argument',
+  FST_ERR_MAX_PARAM_LENGTH: 'invalid_key',
+  FST_ERR_MAX_PARAM_LENGTH_EXCEEDED: 'invalid_key',
+}
+
+function problemFor(error: unknown): ReturnType<typeof problemOf> {
+  if (error instanceof SkeinError) return problemOf(error)
+  const { code = '', message, statusCode } = error as Partial<FastifyError>
+  const known =
+    frameworkCodes[code] ?? (error instanceof SyntaxError || statusCode === 400 ? 'invalid_argument' : undefined)
+  return problemOf(known === undefined ? error : new SkeinError(known, message ?? known))
+}
+
+function send(reply: FastifyReply, told: ReturnType<typeof problemOf>): FastifyReply {
+  const retryMs = told.details?.['retryAfterMs']
+  if (typeof retryMs === 'number') reply.header('retry-after', String(Math.max(1, Math.ceil(retryMs / 1000))))
+  if (told.status === 401) reply.header('www-authenticate', 'Bearer')
+  return reply
+    .code(told.status)
+    .header('content-type', 'application/problem+json; charset=utf-8')
+    .serializer((body: unknown) => JSON.stringify(body))
+    .send(told)
+}

@@ -1,0 +1,41 @@
+/** Watching over HTTP: server-sent events. See events.ts for how they are written. */
+import { SkeinError } from '../../../base/errors.ts'
+import { taken, textOf } from '../route.ts'
+import type { Route } from '../route.ts'
+import { text } from '../schemas.ts'
+
+export const watchRoutes: readonly Route[] = [
+  {
+    method: 'GET',
+    path: '/v1/watch',
+    says: 'Changes as server-sent events, from now on or from a token on. What is left out is told by a `gap`.',
+    query: {
+      space: text,
+      prefix: { ...text, description: 'Only keys that begin so.' },
+      key: { ...text, description: 'Only this entry.' },
+      since: {
+        ...text,
+        description: 'A token: everything after it, or a gap that says why not. So does Last-Event-ID.',
+      },
+    },
+    required: ['space'],
+    headers: { 'Last-Event-ID': 'The token of the last event; what a browser sends when it comes again.' },
+    answers: {
+      200: { says: 'Events: `change`, `gap` and, before the server goes, `end`.', media: 'text/event-stream' },
+    },
+    codes: ['invalid_key', 'not_found', 'invalid_token'],
+    handle({ service, caller, query, headers, reply, events }) {
+      const last = headers['last-event-id']
+      if (query['prefix'] !== undefined && query['key'] !== undefined) {
+        throw new SkeinError('invalid_argument', 'prefix and key exclude each other', { argument: 'key' })
+      }
+      events.send(service, caller, reply, {
+        space: textOf(query['space']) ?? '',
+        prefix: textOf(query['prefix']),
+        key: textOf(query['key']),
+        since: typeof last === 'string' ? last : textOf(query['since']),
+      })
+      return taken
+    },
+  },
+]

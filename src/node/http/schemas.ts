@@ -1,0 +1,150 @@
+/** JSON schemas that several routes share. The server validates and writes by them; the OpenAPI document shows them. */
+import { limits } from '../../base/limits.ts'
+import { types } from '../../crdt/types/table.ts'
+
+export type Schema = Readonly<Record<string, unknown>>
+
+export const text: Schema = { type: 'string' }
+export const whole: Schema = { type: 'integer' }
+export const truth: Schema = { type: 'boolean' }
+/** Any JSON value. */
+export const anything: Schema = {}
+
+export function listOf(items: Schema): Schema {
+  return { type: 'array', items }
+}
+
+/** Every property is required unless its name ends in a question mark. */
+export function object(properties: Readonly<Record<string, Schema>>, says?: string): Schema {
+  const named = Object.entries(properties).map(([name, schema]) => [name.replace(/\?$/, ''), schema] as const)
+  const required = Object.keys(properties).filter((name) => !name.endsWith('?'))
+  return {
+    type: 'object',
+    ...(says !== undefined && { description: says }),
+    properties: Object.fromEntries(named),
+    required,
+    additionalProperties: false,
+  }
+}
+
+export function digits(most: number, says: string): Schema {
+  return { type: 'string', pattern: `^[0-9]{1,${most}}$`, description: says }
+}
+
+export const problem: Schema = object(
+  {
+    type: text,
+    title: text,
+    status: whole,
+    detail: text,
+    code: text,
+    state: text,
+    retryable: truth,
+    action: text,
+    'details?': { type: 'object', additionalProperties: true },
+  },
+  'Problem details (RFC 9457). `code` is stable: docs/ERRORS.md lists them.',
+)
+
+export const dot: Schema = object({ origin: text, seq: whole })
+
+export const written: Schema = object({
+  value: anything,
+  agent: text,
+  at: whole,
+  dot,
+})
+
+const sibling: Schema = object({ path: anything, expires: whole, value: anything, agent: text, at: whole, dot })
+
+export const entry: Schema = object({
+  key: text,
+  type: text,
+  'value?': anything,
+  by: object({ agent: text, at: whole }, 'Who wrote the newest part, and when (milliseconds).'),
+  'concurrent?': { ...listOf(written), description: 'Concurrent writes that `value` does not show.' },
+  'siblings?': { ...listOf(sibling), description: 'Every live value of every cell.' },
+  version: text,
+})
+
+export const reached: Schema = object({ met: truth, reached: listOf(text), missing: listOf(text) })
+
+const wroteBase: Readonly<Record<string, Schema>> = {
+  version: { type: 'string', description: 'A causal token of this write.' },
+  durable: { type: 'boolean', description: 'It survives what its durability names.' },
+  changed: { type: 'boolean', description: 'False: it said nothing new, and cost nothing.' },
+  'replayed?': { type: 'boolean', description: 'Answered from what was kept for the Idempotency-Key.' },
+  'reached?': reached,
+}
+
+export const wrote: Schema = object({ ...wroteBase, 'result?': anything })
+
+export const transacted: Schema = object({
+  ...wroteBase,
+  results: { type: 'array', items: anything, description: 'What each operation answers; null for nothing.' },
+  entries: listOf(object({ key: text, version: text })),
+})
+
+const operationsText = types
+  .map(({ name, operations }) => {
+    const calls = Object.entries(operations).map(([op, { parameters }]) =>
+      parameters.length === 0 ? `\`${op}\`` : `\`${op} {${parameters.join(', ')}}\``,
+    )
+    return `${name}: ${calls.join(', ')}`
+  })
+  .join('; ')
+
+const typeName: Schema = { type: 'string', enum: types.map(({ name }) => name) }
+
+/** Arguments are judged by the type itself, which knows more of them than a schema could say. */
+export const operation: Schema = {
+  type: 'object',
+  description: `One operation with its arguments beside it. ${operationsText}. Bytes are base64.`,
+  properties: { type: typeName, op: text },
+  required: ['type', 'op'],
+  additionalProperties: true,
+}
+
+export const transaction: Schema = object({
+  operations: {
+    type: 'array',
+    minItems: 1,
+    maxItems: limits.transactOperations,
+    description: 'Applied in order, as one delta. `{key, op: "delete"}` without a type deletes the entry.',
+    items: {
+      type: 'object',
+      properties: { key: text, type: typeName, op: text, ifMatch: text },
+      required: ['key', 'op'],
+      additionalProperties: true,
+    },
+  },
+})
+
+export const space: Schema = object({
+  name: text,
+  generation: whole,
+  entries: whole,
+  siblings: whole,
+  origins: whole,
+  logBytes: whole,
+  root: { type: 'string', description: 'Equal roots: equal content.' },
+})
+
+export const historyItem: Schema = object({
+  dot,
+  at: whole,
+  agent: text,
+  'reason?': text,
+  cleared: truth,
+  changes: listOf(object({ type: text, path: anything, 'value?': anything, supersedes: listOf(dot) })),
+})
+
+export const peer: Schema = object({
+  node: text,
+  'address?': text,
+  state: { type: 'string', enum: ['alive', 'suspect', 'dead', 'left'] },
+  'heardMs?': { type: 'number' },
+  'lagMs?': object({ here: { type: 'number' }, there: { type: 'number' } }),
+  queueBytes: whole,
+  'stuck?': text,
+})
