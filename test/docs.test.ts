@@ -11,6 +11,8 @@ import { dirname, join, relative } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { errorTable } from '../src/base/errors.ts'
 import { types } from '../src/crdt/types/table.ts'
+import { buckets, metricPrefix, metricTable } from '../src/observe/metrics.ts'
+import type { MetricFacts } from '../src/observe/metrics.ts'
 import { rules } from '../src/sim/rules.ts'
 
 const root = join(import.meta.dirname, '..')
@@ -60,9 +62,11 @@ describe('generated tables', () => {
     ['docs/LIMITS.md', 'limits', limitRows],
     ['docs/TYPES.md', 'types', typeRows],
     ['docs/SIMULATION.md', 'rules', ruleRows],
+    ['docs/METRICS.md', 'metrics', metricRows],
+    ['docs/METRICS.md', 'buckets', bucketRows],
   ]
 
-  test.each(tables)('%s is up to date', async (path, name, make) => {
+  test.each(tables)('%s is up to date in its %s', async (path, name, make) => {
     const text = await read(path)
     const begin = `<!-- generated: ${name} -->\n`
     const end = `<!-- end of generated: ${name} -->\n`
@@ -96,6 +100,21 @@ describe('generated tables', () => {
   function ruleRows(): string {
     const rows = Object.entries(rules).map(([name, what]) => `| ${name} | ${what} |\n`)
     return `| rule | what holds |\n| --- | --- |\n${rows.join('')}`
+  }
+
+  function metricRows(): string {
+    const rows = Object.entries<MetricFacts>(metricTable).map(
+      ([name, { kind, labels, help }]) =>
+        `| \`${metricPrefix}${name}\` | ${kind} | ${labels.map((label) => `\`${label}\``).join(' ')} | ${help} |\n`,
+    )
+    return `| metric | kind | labels | what it tells |\n| --- | --- | --- | --- |\n${rows.join('')}`
+  }
+
+  function bucketRows(): string {
+    const rows = Object.entries<MetricFacts>(metricTable).flatMap(([name, { buckets: scale }]) =>
+      scale === undefined ? [] : [`| \`${metricPrefix}${name}\` | ${buckets[scale].join(', ')} |\n`],
+    )
+    return `| histogram | upper bounds in seconds |\n| --- | --- |\n${rows.join('')}`
   }
 
   function typeRows(): string {

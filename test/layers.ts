@@ -125,7 +125,17 @@ export const rooms: readonly Room[] = [
     packages: [{ name: 'ws', why: 'the default transport' }],
     says: 'Transports: one file per adapter.',
   },
-  { at: 'observe/', imports: ['base/'], pure: false, says: 'Metrics, log and trace.' },
+  {
+    at: 'observe/',
+    imports: ['base/'],
+    pure: false,
+    packages: [
+      { name: 'pino', why: 'writes the log' },
+      { name: 'prom-client', why: 'keeps the metrics and writes their text format' },
+      { name: '@opentelemetry/api', why: 'the interface of traces; whoever wants them loads an SDK' },
+    ],
+    says: 'Metrics, log and trace.',
+  },
   {
     at: 'node/links.ts',
     imports: machineParts,

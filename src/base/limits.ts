@@ -147,4 +147,8 @@ export const limits = {
   streamWatches: 256,
   /** Bytes that wait for a slow reader of a watch or a stream; beyond, changes wait in its watch. */
   streamBufferBytes: 1_048_576,
+  /** Values of one label of a metric; what is beyond counts as `other`. A guess: a screen holds fewer. */
+  metricLabelValues: 64,
+  /** Bytes of a configuration file and of a key file. A guess: nobody writes so much by hand. */
+  configBytes: 262_144,
 } as const
