@@ -11,6 +11,7 @@ import { dirname, join, relative } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { errorTable } from '../src/base/errors.ts'
 import { types } from '../src/crdt/types/table.ts'
+import { environmentOf, flagOf, settingNames, settings } from '../src/node/config.ts'
 import { buckets, metricPrefix, metricTable } from '../src/observe/metrics.ts'
 import type { MetricFacts } from '../src/observe/metrics.ts'
 import { rules } from '../src/sim/rules.ts'
@@ -62,6 +63,7 @@ describe('generated tables', () => {
     ['docs/LIMITS.md', 'limits', limitRows],
     ['docs/TYPES.md', 'types', typeRows],
     ['docs/SIMULATION.md', 'rules', ruleRows],
+    ['docs/CONFIG.md', 'settings', settingRows],
     ['docs/METRICS.md', 'metrics', metricRows],
     ['docs/METRICS.md', 'buckets', bucketRows],
   ]
@@ -100,6 +102,23 @@ describe('generated tables', () => {
   function ruleRows(): string {
     const rows = Object.entries(rules).map(([name, what]) => `| ${name} | ${what} |\n`)
     return `| rule | what holds |\n| --- | --- |\n${rows.join('')}`
+  }
+
+  function settingRows(): string {
+    const rows = settingNames.map((name) => {
+      const { reader, fallback, help } = settings[name]
+      const shown = (Array.isArray(fallback) ? fallback.join(',') : fallback) ?? ''
+      const flag = flagOf(name)
+      const cells = [
+        `\`${name}\``,
+        flag === undefined ? '' : `\`--${flag} ${reader.takes.replaceAll('|', '\\|')}\``,
+        `\`${environmentOf(name)}\``,
+        shown === '' ? '' : `\`${String(shown)}\``,
+        help,
+      ]
+      return `| ${cells.join(' | ')} |\n`
+    })
+    return `| setting, key in the file | flag | variable | default | what it does |\n| --- | --- | --- | --- | --- |\n${rows.join('')}`
   }
 
   function metricRows(): string {
