@@ -1,24 +1,16 @@
 /**
  * Backup and restore of a whole data directory as one file, taken while the node writes. A restored directory is an old
  * one: its node takes a new incarnation when it opens, as every node does, so that no dot is used twice.
- *
- * Layout: the line `skein-backup 1`, then records [key length, value length, key, value] with 4-byte lengths, then a
- * record of two zero lengths, the number of records and a 128-bit hash chained over all of them.
  */
 import { randomBytes } from 'node:crypto'
 import { link, mkdtemp, open, rename, rm, stat } from 'node:fs/promises'
-import type { FileHandle } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { SkeinError } from './base/errors.ts'
-import { hash128, lanes } from './base/hash.ts'
-import type { RowScanner } from './base/rows.ts'
+import { advance, backupBytes, chunkBytes, endBytes, headline } from './node/backup-bytes.ts'
 import type { SkeinNode } from './node/node.ts'
 import { syncDirectory } from './store/directory.ts'
 import { openLevelStore } from './store/level.ts'
 
-const headline = new TextEncoder().encode('skein-backup 1\n')
-const endBytes = 8 + 8 + 16
-const chunkBytes = 1024 * 1024
 const mostKey = 64 * 1024
 const mostValue = 64 * 1024 * 1024
 
@@ -29,15 +21,21 @@ export interface BackupReport {
 
 /** Everything written before the call is in the file; it is complete, or not there. */
 export async function backup(node: SkeinNode, to: string): Promise<BackupReport> {
+  await mustNotExist(resolve(to))
+  return saveBackup(backupBytes(await node.rows()), to)
+}
+
+/** Keeps a backup that comes in pieces. Only one that is whole takes the name that was asked for. */
+export async function saveBackup(pieces: AsyncIterable<Uint8Array>, to: string): Promise<BackupReport> {
   const file = resolve(to)
-  if (await exists(file)) throw new SkeinError('target_exists', `${file} exists already`)
-  const rows = await node.rows()
+  await mustNotExist(file)
   const partial = `${file}.${randomBytes(4).toString('hex')}.partial`
   const handle = await named(partial, open(partial, 'wx', 0o600))
   try {
-    const report = await writeRows(rows, handle)
+    for await (const piece of pieces) await handle.writeFile(piece)
     await handle.sync()
     await handle.close()
+    const report = await checkBackup(partial)
     // Unlike a rename, a link never takes the place of a file that came meanwhile.
     await link(partial, file).catch((error: NodeJS.ErrnoException) => {
       if (error.code === 'EEXIST') throw new SkeinError('target_exists', `${file} exists already`)
@@ -45,7 +43,9 @@ export async function backup(node: SkeinNode, to: string): Promise<BackupReport>
     })
     return report
   } catch (error) {
-    throw error instanceof SkeinError ? error : new SkeinError('file_failed', `${file} cannot be written`, {}, error)
+    // What the node says of its side is told as it is; the rest is of this file.
+    const isOfFile = error instanceof Error && 'syscall' in error
+    throw isOfFile ? new SkeinError('file_failed', `${file} cannot be written`, {}, error) : error
   } finally {
     await handle.close().catch(() => undefined)
     await rm(partial, { force: true })
@@ -53,48 +53,23 @@ export async function backup(node: SkeinNode, to: string): Promise<BackupReport>
   }
 }
 
-async function writeRows(rows: RowScanner, handle: FileHandle): Promise<BackupReport> {
-  const chain = new Uint32Array(4)
-  let count = 0
-  let sizeBytes = headline.length
-  let pieces: Uint8Array[] = []
-  let waiting = 0
-  const flush = async (): Promise<void> => {
-    const bytes = Buffer.concat(pieces)
-    advance(chain, bytes)
-    await handle.writeFile(bytes)
-    sizeBytes += bytes.length
-    pieces = []
-    waiting = 0
-  }
-  await handle.writeFile(headline)
-  // Hashed in the pieces in which records are read back: records until they are a chunk or more.
-  for await (const page of rows.range({ gte: Uint8Array.of(0), lt: Uint8Array.of(0xff) })) {
-    for (const [key, value] of page) {
-      const lengths = new DataView(new ArrayBuffer(8))
-      lengths.setUint32(0, key.length)
-      lengths.setUint32(4, value.length)
-      pieces.push(new Uint8Array(lengths.buffer), key, value)
-      waiting += 8 + key.length + value.length
-      count++
-      if (waiting >= chunkBytes) await flush()
-    }
-  }
-  if (waiting > 0) await flush()
-  const end = new DataView(new ArrayBuffer(endBytes))
-  end.setBigUint64(8, BigInt(count))
-  for (const [i, lane] of chain.entries()) end.setUint32(16 + 4 * i, lane)
-  await handle.writeFile(new Uint8Array(end.buffer))
-  return { rows: count, sizeBytes: sizeBytes + endBytes }
+/** Reads a backup from its beginning to its end, and throws when it is not whole. */
+async function checkBackup(file: string): Promise<BackupReport> {
+  let report: BackupReport | undefined
+  for await (const _ of readBackup(file, (checked) => (report = checked)));
+  if (report === undefined) throw invalid('it has no end')
+  return report
+}
+
+async function mustNotExist(path: string): Promise<void> {
+  if (await exists(path)) throw new SkeinError('target_exists', `${path} exists already`)
 }
 
 /** Makes `dir`, which must not exist, from a backup. The whole file is checked before anything is made. */
 export async function restore(file: string, to: string): Promise<BackupReport> {
   const dir = resolve(to)
-  if (await exists(dir)) throw new SkeinError('target_exists', `${dir} exists already`)
-  let report: BackupReport | undefined
-  for await (const _ of readBackup(file, (checked) => (report = checked)));
-  if (report === undefined) throw invalid('it has no end')
+  await mustNotExist(dir)
+  let report = await checkBackup(file)
   const partial = await named(dir, mkdtemp(`${dir}.`))
   try {
     const store = await openLevelStore({ dir: partial })
@@ -109,7 +84,7 @@ export async function restore(file: string, to: string): Promise<BackupReport> {
     } finally {
       await store.close()
     }
-    if (await exists(dir)) throw new SkeinError('target_exists', `${dir} exists already`)
+    await mustNotExist(dir)
     await named(dir, rename(partial, dir))
   } catch (error) {
     // This directory was made above, under a name that nobody else has.
@@ -179,11 +154,6 @@ async function* readBackup(
   } finally {
     await handle.close()
   }
-}
-
-function advance(chain: Uint32Array, bytes: Uint8Array): void {
-  hash128(bytes, 0, bytes.length, chain[0] as number, chain[1] as number, chain[2] as number, chain[3] as number)
-  chain.set(lanes)
 }
 
 function invalid(why: string): SkeinError {

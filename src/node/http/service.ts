@@ -5,6 +5,7 @@
  */
 import { SkeinError } from '../../base/errors.ts'
 import { limits } from '../../base/limits.ts'
+import type { RowScanner } from '../../base/rows.ts'
 import type { Value } from '../../base/value.ts'
 import { covers } from '../../crdt/dot.ts'
 import type { HistoryItem } from '../history.ts'
@@ -359,6 +360,12 @@ export class Service {
   /** For what tells of the whole node and changes nothing. */
   mayLook(caller: Caller): void {
     if (!mayAnywhere(caller, 'read') && !mayAnywhere(caller, 'admin')) mustEverywhere(caller, 'read')
+  }
+
+  /** Everything that is on the node, for a backup: as of when the first row is asked for. */
+  rows(caller: Caller): Promise<RowScanner> {
+    mustEverywhere(caller, 'admin')
+    return this.node.rows()
   }
 
   /** Reading makes no space: a name that is asked for must not cost anything. */

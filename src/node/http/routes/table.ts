@@ -1,9 +1,17 @@
 /** Every route. A new one is a row in the file of its group; a new group is a file and a line here. */
 import type { Route } from '../route.ts'
+import { backupRoutes } from './backup.ts'
 import { entryRoutes } from './entries.ts'
 import { fleetRoutes } from './fleet.ts'
 import { probeRoutes } from './probes.ts'
 import { spaceRoutes } from './spaces.ts'
 import { watchRoutes } from './watch.ts'
 
-export const routes: readonly Route[] = [...spaceRoutes, ...entryRoutes, ...watchRoutes, ...fleetRoutes, ...probeRoutes]
+export const routes: readonly Route[] = [
+  ...spaceRoutes,
+  ...entryRoutes,
+  ...watchRoutes,
+  ...fleetRoutes,
+  ...backupRoutes,
+  ...probeRoutes,
+]
