@@ -6,8 +6,8 @@ import { isIP } from 'node:net'
 import { limits } from '../base/limits.ts'
 import { didYouMean } from '../base/nearest.ts'
 import { utf8Length } from '../base/bytes.ts'
-import { logLevels, logParts } from '../observe/log.ts'
-import type { LogLevel, LogLevels, LogPart } from '../observe/log.ts'
+import { logLevels, logParts } from '../observe/levels.ts'
+import type { LogLevel, LogLevels, LogPart } from '../observe/levels.ts'
 
 export interface Reader<T> {
   /** What stands for the value in help: `DIR`, `HOST:PORT`. */

@@ -15,6 +15,8 @@ test('every setting is shown as it could be written again', () => {
     dir: 'd',
     listen: '[::1]:7',
     http: 'none',
+    httpNames: ['a.internal', 'b.internal'],
+    httpOrigins: 'https://ops.example',
     join: ['ws://h:1', 'dns:skein.default.svc:7400', '/ip4/10.0.0.1/tcp/4001'],
     advertise: 'wss://me:7',
     tlsCert: 'c',
@@ -119,7 +121,7 @@ test('with a key and an address to tell, listening everywhere is fine', () => {
 
 const doubtful: readonly [title: string, settings: Record<string, string>, finding: RegExp][] = [
   ['an address that nobody can dial', { listen: '0.0.0.0:7400', fleetKey: key }, /nobody dials it/],
-  ['HTTP from everywhere in the clear', { http: ':7401' }, /tokens would travel in the clear/],
+  ['HTTP from everywhere in the clear', { http: ':7401' }, /tokens travel in the clear/],
   ['joining oneself', { join: '127.0.0.1:7400' }, /is this node itself/],
   ['joining far hosts without a key', { join: '10.0.0.7:7400' }, /only nodes without one/],
   ['writes that no disk has', { durability: 'memory' }, /a crash may lose it/],

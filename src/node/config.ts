@@ -8,7 +8,7 @@
  */
 import { didYouMean } from '../base/nearest.ts'
 import type { Durability } from '../store/store.ts'
-import type { LogLevels } from '../observe/log.ts'
+import type { LogLevels } from '../observe/levels.ts'
 import {
   addressText,
   bytes,
@@ -31,6 +31,8 @@ export interface Config {
   readonly dir: string
   readonly listen: ListenAt | undefined
   readonly http: ListenAt | undefined
+  readonly httpNames: readonly string[]
+  readonly httpOrigins: readonly string[]
   readonly join: readonly JoinAt[]
   readonly advertise: string | undefined
   readonly fleetKey: string | undefined
@@ -73,6 +75,16 @@ export const settings: Settings = {
     fallback: '127.0.0.1:7401',
     help: 'Where programs and this command line reach it; `none` for no HTTP.',
   },
+  httpNames: {
+    reader: list(plain('NAME')),
+    fallback: [],
+    help: 'Names by which HTTP requests may call this host, beside those of loopback and the address it listens on.',
+  },
+  httpOrigins: {
+    reader: list(plain('ORIGIN')),
+    fallback: [],
+    help: 'Web pages that may ask: `https://ops.example`. Others are refused, since a browser would let any page ask.',
+  },
   join: {
     reader: list(joinText),
     fallback: [],
@@ -100,7 +112,7 @@ export const settings: Settings = {
     secret: true,
     help: 'Keys that peers may still come with while the fleet changes its key. No flag.',
   },
-  tlsCert: { reader: plain('FILE'), fallback: undefined, help: 'Certificate chain (PEM), for peers and for HTTP.' },
+  tlsCert: { reader: plain('FILE'), fallback: undefined, help: 'Certificate chain (PEM) for links with peers.' },
   tlsKey: { reader: plain('FILE'), fallback: undefined, help: 'Its private key (PEM).' },
   tlsCa: {
     reader: plain('FILE'),
@@ -272,8 +284,8 @@ function checkTogether(
     const what = `${listen.host} can be reached from other hosts, and without a fleet key everybody there could join and write. Make one with \`skein key new\` and give it as --fleet-key-file, or listen on 127.0.0.1`
     mistakes.push(at('listen', what))
   }
-  if (http !== undefined && !isLoopback(http.host) && tlsCert === undefined) {
-    const what = `${http.host} can be reached from other hosts, and tokens would travel in the clear: set --tls-cert and --tls-key, or put a proxy before it that speaks TLS`
+  if (http !== undefined && !isLoopback(http.host)) {
+    const what = `${http.host} can be reached from other hosts, and tokens travel in the clear: put a proxy before it that speaks TLS`
     warnings.push(at('http', what))
   }
   if (oldFleetKeys.length > 0 && !hasKey)

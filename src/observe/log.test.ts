@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { openLog, prettyLine } from './log.ts'
-import type { LogLevels } from './log.ts'
+import type { LogLevels } from './levels.ts'
 
 function logged(
   levels: LogLevels,

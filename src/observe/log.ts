@@ -7,20 +7,8 @@
  */
 import { pino } from 'pino'
 import type { Logger } from 'pino'
-
-export type { Logger }
-
-/** Whoever may speak: one word each, the `part` of every line. */
-export const logParts = ['node', 'store', 'transport', 'gossip', 'sync', 'http', 'config'] as const
-export type LogPart = (typeof logParts)[number]
-
-export const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
-export type LogLevel = (typeof logLevels)[number]
-
-export interface LogLevels {
-  readonly all: LogLevel
-  readonly parts: Readonly<Partial<Record<LogPart, LogLevel>>>
-}
+import { logParts } from './levels.ts'
+import type { LogLevels, LogPart } from './levels.ts'
 
 export type Log = Readonly<Record<LogPart, Logger>>
 
