@@ -42,13 +42,13 @@ const checks = [
 ]
 
 /**
- * The tasks. A command is an installed tool or a source file (its name ends in .ts), with its arguments.
+ * The tasks. A command is an installed tool or a file of ours (its name ends in .ts or .js), with its arguments.
  * @type {Record<string, { says: string, run: (args: string[]) => Promise<number> }>}
  */
 const tasks = {
   start: {
     says: 'run a node (without arguments: `up`)',
-    run: (args) => pass(['src/cli/main.ts', ...(args.length === 0 ? ['up'] : args)]),
+    run: (args) => pass(['bin/skein.js', ...(args.length === 0 ? ['up'] : args)]),
   },
   test: { says: 'all tests; a path runs only those', run: (args) => pass(['vitest', 'run', ...args]) },
   check: { says: checks.map((step) => step.title).join(', '), run: check },
@@ -248,9 +248,9 @@ async function build(/** @type {string[]} */ args) {
   return code
 }
 
-/** [Node, arguments] for a tool by its name, or for a source file. */
+/** [Node, arguments] for a tool by its name, or for a file of ours. */
 function underPinnedNode(/** @type {string[]} */ [name, ...args]) {
-  const file = name.endsWith('.ts') ? at(name) : toolPath(name)
+  const file = /\.[jt]s$/.test(name) ? at(name) : toolPath(name)
   if (!existsSync(file)) throw new Sentence(`${name} does not exist yet.`)
   const node = pinnedNode()
   if (node === undefined) throw new Sentence(noNode())

@@ -1,0 +1,251 @@
+/** The node and the fleet round it: is it well, is it synced, and who is behind? */
+import type { Client } from '../client.ts'
+import type { Answer, Cell, Command, Tone } from '../command.ts'
+import { countText, sizeText, timeText } from '../screen.ts'
+
+export interface Peer {
+  readonly node: string
+  readonly address?: string
+  readonly state: 'alive' | 'suspect' | 'dead' | 'left'
+  readonly heardMs?: number
+  readonly lagMs?: { readonly here: number; readonly there: number }
+  readonly queueBytes: number
+  readonly stuck?: string
+}
+
+export interface Status {
+  readonly node: string
+  readonly origin: string
+  readonly state: string
+  readonly waitingBytes: number
+  readonly spaces: readonly SpaceStatus[]
+  readonly peers: readonly Peer[]
+  readonly fleet: { readonly gaps: number; readonly lagMs: number; readonly queueBytes: number }
+}
+
+interface SpaceStatus {
+  readonly name: string
+  readonly generation: number
+  readonly entries: number
+  readonly siblings: number
+  readonly origins: number
+  readonly logBytes: number
+  readonly root: string
+}
+
+interface Session {
+  readonly space: string
+  readonly peer: string
+  readonly outcome: 'equal' | 'synced' | 'failed'
+  readonly deltas: number
+  readonly cells: number
+  readonly sizeBytes: number
+}
+
+interface Verdict {
+  readonly space: string
+  readonly root: string
+  readonly peers: readonly {
+    readonly node: string
+    readonly verdict: 'equal' | 'different' | 'undecided' | 'unreachable'
+    readonly root?: string
+  }[]
+}
+
+const inSpace = { name: 'SPACE', optional: true } as const
+
+/** Anti-entropy with a far peer may take long; a terminal shows that it goes on. */
+const syncMs = 300_000
+
+export const fleetCommands: readonly Command[] = [
+  {
+    name: 'spaces',
+    says: 'list spaces',
+    examples: ['skein spaces'],
+    async run(call) {
+      const { spaces } = (await call.client().get('/v1/spaces')) as { readonly spaces: readonly SpaceStatus[] }
+      const rows = spaces.map(({ name, entries, siblings, logBytes, root }) => [
+        name,
+        String(entries),
+        String(siblings),
+        sizeText(logBytes),
+        root,
+      ])
+      return {
+        data: spaces,
+        text: { columns: ['space', 'entries', 'values', 'log', 'root'], rows, none: 'no spaces yet' },
+      }
+    },
+  },
+  {
+    name: 'status',
+    says: 'how the node is, whether it is synced, and who is behind',
+    more: 'Exits with 1 when the node takes no writes, or is behind.',
+    examples: ['skein status', 'skein status --json'],
+    async run(call) {
+      const status = await statusOf(call.client())
+      const { line, tone } = inWords(status)
+      const { screen } = call
+      const rows = status.spaces.map(({ name, entries, logBytes, root }) => [
+        '',
+        `${name}: ${countText(entries, 'entry', 'entries')}, ${sizeText(logBytes)} of log, root ${root.slice(0, 16)}`,
+      ])
+      const facts = [
+        ['node', status.node],
+        ['state', status.state === 'open' ? 'open' : `${status.state}: the disk refuses writes`],
+        ['disk', status.waitingBytes === 0 ? 'has everything' : `${sizeText(status.waitingBytes)} wait for it`],
+        ['synced', line],
+        ['peers', peersLine(status.peers)],
+        ['spaces', status.spaces.length === 0 ? 'none yet' : String(status.spaces.length)],
+      ].map(([name = '', what = '']) => `${name.padEnd(8)}${name === 'synced' ? screen.paint(tone, what) : what}`)
+      const spaces = rows.map(([, what = '']) => `        ${what}`)
+      return { data: status, text: [...facts, ...spaces].join('\n'), yes: status.state === 'open' && tone !== 'bad' }
+    },
+  },
+  {
+    name: 'peers',
+    says: 'the other nodes, and how far behind each is (`peers ls`)',
+    examples: ['skein peers'],
+    run: (call) => peers(call.client()),
+  },
+  {
+    name: 'peers ls',
+    says: 'the other nodes, and how far behind each is',
+    more: 'BEHIND US is how long the oldest change waits that we have and the peer lacks; AHEAD OF US is the other way round.',
+    examples: ['skein peers ls', 'skein peers ls --json'],
+    run: (call) => peers(call.client()),
+  },
+  {
+    name: 'sync',
+    says: 'compare with all peers now, and exchange what is missing',
+    args: [inSpace],
+    examples: ['skein sync', 'skein sync tasks'],
+    async run(call) {
+      call.screen.progress('comparing …')
+      const query = { space: call.args[0] }
+      const { sessions } = (await call.client().post('/v1/sync', undefined, { query, timeoutMs: syncMs })) as {
+        readonly sessions: readonly Session[]
+      }
+      const tones = { equal: 'good', synced: 'good', failed: 'bad' } as const
+      const rows = sessions.map(({ space, peer, outcome, deltas, cells, sizeBytes }): Cell[] => [
+        space,
+        peer,
+        { text: outcome, tone: tones[outcome] },
+        String(deltas),
+        String(cells),
+        sizeText(sizeBytes),
+      ])
+      const columns = ['space', 'peer', 'outcome', 'deltas', 'cells', 'bytes']
+      const none = 'no peers to sync with: whatever is here is all there is'
+      return {
+        data: sessions,
+        text: { columns, rows, none },
+        yes: sessions.every(({ outcome }) => outcome !== 'failed'),
+      }
+    },
+  },
+  {
+    name: 'verify',
+    says: 'prove that this node and its peers are equal',
+    more: 'Equal roots at equal vectors mean equal content, to the last value. Undecided means that a peer is at another moment, which is no fault while writes go on: try again. Exits with 1 unless all are equal.',
+    args: [inSpace],
+    examples: ['skein verify', 'skein verify tasks --json'],
+    async run(call) {
+      call.screen.progress('verifying …')
+      const answer = (await call.client().get('/v1/verify', { query: { space: call.args[0] }, timeoutMs: syncMs })) as {
+        readonly equal: boolean
+        readonly spaces: readonly Verdict[]
+      }
+      const tones = { equal: 'good', different: 'bad', undecided: 'doubtful', unreachable: 'doubtful' } as const
+      const rows = answer.spaces.flatMap(({ space, root, peers: others }): Cell[][] =>
+        others.length === 0
+          ? [[space, '', { text: 'no peers', tone: 'dim' }, root]]
+          : others.map(({ node, verdict, root: theirs }) => [
+              space,
+              node,
+              { text: verdict, tone: tones[verdict] },
+              theirs === undefined || theirs === root ? root : `${root} here, ${theirs} there`,
+            ]),
+      )
+      return {
+        data: answer,
+        text: { columns: ['space', 'peer', 'verdict', 'root'], rows, none: 'no spaces yet' },
+        yes: answer.equal,
+      }
+    },
+  },
+]
+
+export async function statusOf(client: Client): Promise<Status> {
+  return (await client.get('/v1/status')) as Status
+}
+
+async function peers(client: Client): Promise<Answer> {
+  const { peers: all } = (await client.get('/v1/peers')) as { readonly peers: readonly Peer[] }
+  return { data: all, text: { columns: peerColumns, rows: all.map(peerRow), none: 'this node is alone' } }
+}
+
+export const peerColumns: readonly string[] = [
+  'node',
+  'address',
+  'state',
+  'heard',
+  'behind us',
+  'ahead of us',
+  'queue',
+  'stuck on',
+]
+
+const stateTones: Readonly<Record<Peer['state'], Tone>> = {
+  alive: 'good',
+  suspect: 'doubtful',
+  dead: 'bad',
+  left: 'dim',
+}
+
+export function peerRow({ node, address = '', state, heardMs, lagMs, queueBytes, stuck = '' }: Peer): Cell[] {
+  return [
+    node,
+    address,
+    { text: state, tone: stateTones[state] },
+    heardMs === undefined ? 'never' : `${timeText(heardMs)} ago`,
+    lagMs === undefined ? '' : lagText(lagMs.there),
+    lagMs === undefined ? '' : lagText(lagMs.here),
+    queueBytes === 0 ? '' : sizeText(queueBytes),
+    stuck,
+  ]
+}
+
+function lagText(ms: number): string {
+  return ms === 0 ? 'no' : timeText(ms)
+}
+
+/** One sentence: the question that everybody asks first. */
+export function inWords({ state, peers: all, fleet }: Status): { readonly line: string; readonly tone: Tone } {
+  if (state !== 'open') return { line: `the node takes no writes: ${state}`, tone: 'bad' }
+  if (fleet.gaps > 0) {
+    const what = `${countText(fleet.gaps, 'change')} of others not here yet, the oldest for ${timeText(fleet.lagMs)}`
+    return { line: `no: ${what}`, tone: 'bad' }
+  }
+  const here = all.filter((peer) => peer.state === 'alive' || peer.state === 'suspect')
+  if (all.length === 0) return { line: 'nobody else is known', tone: 'dim' }
+  if (here.length === 0) return { line: `nobody of ${all.length} can be reached`, tone: 'doubtful' }
+  const behind = here.filter((peer) => (peer.lagMs?.there ?? 0) > 0)
+  if (behind.length > 0) {
+    const names = behind.map((peer) => `${peer.node} by ${timeText(peer.lagMs?.there ?? 0)}`)
+    return { line: `all is here; behind are ${names.join(', ')}`, tone: 'doubtful' }
+  }
+  return { line: `yes, with all ${here.length} that can be reached`, tone: 'good' }
+}
+
+export function peersLine(all: readonly Peer[]): string {
+  const counts = (['alive', 'suspect', 'dead', 'left'] as const).map(
+    (state) => [state, all.filter((peer) => peer.state === state).length] as const,
+  )
+  return (
+    counts
+      .filter(([, count]) => count > 0)
+      .map(([state, count]) => `${count} ${state}`)
+      .join(', ') || 'none'
+  )
+}

@@ -1,0 +1,27 @@
+/** Every command, in the order in which help tells of them. A new one is an entry of a file here and a line below. */
+import type { Command } from '../command.ts'
+import { completionCommand } from './completion.ts'
+import { configCheckCommand } from './config.ts'
+import { doctorCommand } from './doctor.ts'
+import { entryCommands } from './entries.ts'
+import { backupCommands } from './backup.ts'
+import { fleetCommands } from './fleet.ts'
+import { lineCommands } from './lines.ts'
+import { tokenCommands } from './tokens.ts'
+import { topCommand } from './top.ts'
+import { upCommand } from './up.ts'
+import { watchCommand } from './watch.ts'
+
+export const commands: readonly Command[] = [
+  upCommand,
+  ...entryCommands,
+  watchCommand,
+  ...fleetCommands,
+  topCommand,
+  ...backupCommands,
+  ...lineCommands,
+  ...tokenCommands,
+  doctorCommand,
+  configCheckCommand,
+  completionCommand,
+]

@@ -1,0 +1,231 @@
+/**
+ * The composition root of a daemon: the one place that picks a store, a transport and an HTTP server and puts a node
+ * between them. In order: settings, directory, node, transport, HTTP, ready; and back again when it is told to stop. Nothing
+ * that was acknowledged is lost by a stop: the doors close first, then what waits goes to the disk.
+ */
+import { SkeinError } from '../base/errors.ts'
+
+import type { Config } from '../node/config.ts'
+import { endpointText } from '../node/config-values.ts'
+import { createHttp } from '../node/http/http.ts'
+import type { HttpServer } from '../node/http/http.ts'
+import type { NodeStatus, SkeinNode } from '../node/node.ts'
+import { TokenStore } from '../node/security/tokens.ts'
+import { openLog } from '../observe/log.ts'
+import type { Log } from '../observe/log.ts'
+import { openMetrics } from '../observe/metrics.ts'
+import type { Metrics } from '../observe/metrics.ts'
+import { openNode } from '../open.ts'
+import { OutOfReach, UsageError } from './command.ts'
+import type { Answer, Call } from './command.ts'
+import { lineOf } from './commands/config.ts'
+import { dropOwner, noteOwner, ownerOf, socketPath, tokensPath } from './data-dir.ts'
+import { resolveSettings } from './settings.ts'
+import { countText } from './screen.ts'
+
+/** How long a stop may take before it is forced. A guess: a full batch on a slow disk, and streams that say goodbye. */
+const stopWithinMs = 15_000
+
+/** What runs: everything that a stop has to end, in the order in which it ends. */
+interface Running {
+  readonly node: SkeinNode
+  readonly http: HttpServer | undefined
+  /** Where peers reach it. */
+  readonly listen: readonly string[]
+  readonly log: Log
+}
+
+export async function up(call: Call): Promise<Answer | undefined> {
+  const startedMs = performance.now()
+  const { config, mistakes, warnings } = resolveSettings(call)
+  if (mistakes.length > 0) {
+    throw new UsageError(`${mistakes.map(lineOf).join('\n')}\n\`skein config check\` shows all settings`)
+  }
+  const { screen } = call
+  const log = openLog({
+    levels: config.log,
+    pretty: process.stderr.isTTY,
+    colour: process.stderr.isTTY && screen.hasColour,
+    sink: process.stderr,
+  })
+  for (const warning of warnings) log.config.warn(lineOf(warning))
+  const stopping = untilStop(call.stop)
+  const running = await start(config, call.has('set-aside') ? 'set-aside' : 'refuse', log)
+  const readyMs = Math.round(performance.now() - startedMs)
+  const { node, http, listen } = running
+  log.node.info({ node: node.id, dir: config.dir, http: http?.url, listen, readyMs }, 'ready')
+  if (call.json)
+    screen.line(
+      JSON.stringify({ node: node.id, dir: config.dir, http: http?.url, socket: http?.socketPath, listen, readyMs }),
+    )
+  else screen.line(readyText(running, config, readyMs))
+  await stopping
+  await stop(running, config.dir)
+  if (!call.json) screen.line('stopped: the disk has everything')
+  return undefined
+}
+
+async function start(config: Config, onDamage: 'refuse' | 'set-aside', log: Log): Promise<Running> {
+  const { dir, durability, keepMs, keepBytes, cacheBytes } = config
+  const node = await openNode({
+    dir,
+    durability,
+    log: { keepMs, keepBytes },
+    cacheBytes,
+    onDamage,
+    agent: 'operator',
+  }).catch((error: unknown) => {
+    throw inUse(error, dir)
+  })
+  try {
+    for (const line of openingLines(node.status().opening)) log.store.warn(line)
+    const metrics = openMetrics({ process: true })
+    watchNode(metrics, node)
+    const listen = openTransport(config, log)
+    const http = await openHttp(config, node, metrics, log)
+    noteOwner(dir, { pid: process.pid, since: new Date().toISOString(), ...(http !== undefined && { http: http.url }) })
+    return { node, http, listen, log }
+  } catch (error) {
+    await node.close()
+    throw error
+  }
+}
+
+/** The seam for the network: the driver of the machine takes a transport here, and answers where it listens. */
+function openTransport({ join: others }: Config, log: Log): readonly string[] {
+  if (others.length > 0) log.transport.warn('this version does not connect to others yet: it runs alone')
+  return []
+}
+
+async function openHttp(config: Config, node: SkeinNode, metrics: Metrics, log: Log): Promise<HttpServer | undefined> {
+  const { http, dir, httpNames, httpOrigins } = config
+  if (http === undefined) return undefined
+  const socket = socketPath(dir)
+  if (socket === undefined) log.http.warn('the path of the directory is too long for a socket in it: there is none')
+  try {
+    return await createHttp({
+      node,
+      host: http.host,
+      port: http.port,
+      ...(socket !== undefined && { socketPath: socket }),
+      tokens: new TokenStore(tokensPath(dir)),
+      names: httpNames,
+      origins: httpOrigins,
+      metrics: () => metrics.text(),
+      logger: log.http,
+    })
+  } catch (error) {
+    throw taken(error, endpointText(http), '--http')
+  }
+}
+
+/** Gauges are asked for when somebody reads the metrics; until then they cost nothing. */
+function watchNode(metrics: Metrics, node: SkeinNode): void {
+  const sum = (of: (space: NodeStatus['spaces'][number]) => number) => () =>
+    [[{}, node.status().spaces.reduce((total, space) => total + of(space), 0)]] as const
+  metrics.gauge(
+    'cells',
+    sum(({ siblings }) => siblings),
+  )
+  metrics.gauge(
+    'entries',
+    sum(({ entries }) => entries),
+  )
+  metrics.gauge(
+    'log_bytes',
+    sum(({ logBytes }) => logBytes),
+  )
+  metrics.gauge('store_waiting_bytes', () => [[{}, node.status().waitingBytes]])
+  metrics.gauge('store_refusing', () => [[{}, node.status().state === 'open' ? 0 : 1]])
+}
+
+/** Doors first, so that nobody is promised anything any more; then the disk. */
+async function stop({ node, http, log }: Running, dir: string): Promise<void> {
+  log.node.info('stopping')
+  const late = setTimeout(() => {
+    log.node.fatal(`not stopped within ${stopWithinMs / 1000} s: ending by force, as a crash would`)
+    process.exit(1)
+  }, stopWithinMs)
+  await http?.close()
+  await node.close()
+  dropOwner(dir)
+  clearTimeout(late)
+  log.node.info('stopped')
+}
+
+/** The first signal asks for a stop in order, the second one ends the process as it stands. */
+function untilStop(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    // Nothing else may keep the process alive: a node without HTTP has no socket.
+    const alive = setInterval(() => undefined, 60_000)
+    signal.addEventListener('abort', () => {
+      clearInterval(alive)
+      resolve()
+    })
+  })
+}
+
+function inUse(error: unknown, dir: string): unknown {
+  if (!(error instanceof SkeinError) || error.code !== 'store_locked') return error
+  const owner = ownerOf(dir)
+  if (owner === undefined) return error
+  const { pid, since, http } = owner
+  const where = http === undefined ? '' : `, and answers at ${http}`
+  return new OutOfReach(
+    'store_locked',
+    `${dir} is open in process ${pid} since ${since}${where}`,
+    `Use that node, stop it (kill ${pid}), or start another with --dir, --listen and --http of its own.`,
+  )
+}
+
+function taken(error: unknown, address: string, flag: string): unknown {
+  const cause = error instanceof Error ? (error.cause as NodeJS.ErrnoException | undefined) : undefined
+  const hints: Readonly<Record<string, readonly [string, string]>> = {
+    EADDRINUSE: [
+      `${address} is in use by another program`,
+      `Is a node up already? If not, take another port: ${flag} 127.0.0.1:0 finds one.`,
+    ],
+    EACCES: [
+      `this user may not listen on ${address}`,
+      `Ports below 1024 are for the administrator: take another with ${flag}.`,
+    ],
+    EADDRNOTAVAIL: [`this host has no address ${address}`, `Give ${flag} an address of this host, or 127.0.0.1.`],
+    ENOTFOUND: [`no host is called as in ${address}`, `Give ${flag} an address of this host, or 127.0.0.1.`],
+  }
+  const known = hints[cause?.code ?? '']
+  return known === undefined ? error : new OutOfReach('listen_failed', known[0], known[1])
+}
+
+function readyText({ node, http, listen }: Running, { dir }: Config, readyMs: number): string {
+  const { spaces } = node.status()
+  const entries = spaces.reduce((sum, space) => sum + space.entries, 0)
+  const at = http === undefined || http.url === 'http://127.0.0.1:7401' ? '' : ` --node ${http.url}`
+  return [
+    `node ${node.id} is ready after ${readyMs} ms`,
+    `  data   ${dir}: ${countText(spaces.length, 'space')}, ${countText(entries, 'entry', 'entries')}`,
+    `  http   ${http === undefined ? 'none' : http.url}`,
+    `  peers  ${listen.length === 0 ? 'none: it runs alone' : listen.join(', ')}`,
+    ...(http === undefined
+      ? []
+      : [
+          '',
+          'In another terminal:',
+          `  skein set tasks t-1 status=doing owner=agent-7${at}`,
+          `  skein ls tasks${at}`,
+          `  skein status${at}`,
+        ]),
+    '',
+    'Ctrl-C stops.',
+  ].join('\n')
+}
+
+export function openingLines({ found, setAside, lostUnsynced, warnings }: NodeStatus['opening']): string[] {
+  const lines = [...warnings]
+  if (found === 'unclean') lines.unshift('the last run did not end in order; everything was verified')
+  if (lostUnsynced !== undefined) {
+    const { from, to } = lostUnsynced
+    lines.push(`batches ${from} to ${to} had reached the system but not the disk, and are gone`)
+  }
+  if (setAside !== undefined) lines.push(`the damaged directory is now ${setAside.path}: ${setAside.reason}`)
+  return lines
+}
