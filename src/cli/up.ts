@@ -41,7 +41,8 @@ export async function up(call: Call): Promise<Answer | undefined> {
   if (mistakes.length > 0) {
     throw new UsageError(`${mistakes.map(lineOf).join('\n')}\n\`skein config check\` shows all settings`)
   }
-  const { screen } = call
+  // From here on a signal is heard, though it is obeyed only once there is something to stop.
+  const { screen, stop: signal } = call
   const log = openLog({
     levels: config.log,
     pretty: process.stderr.isTTY,
@@ -49,7 +50,6 @@ export async function up(call: Call): Promise<Answer | undefined> {
     sink: process.stderr,
   })
   for (const warning of warnings) log.config.warn(lineOf(warning))
-  const stopping = untilStop(call.stop)
   const running = await start(config, call.has('set-aside') ? 'set-aside' : 'refuse', log)
   const readyMs = Math.round(performance.now() - startedMs)
   const { node, http, listen } = running
@@ -59,7 +59,7 @@ export async function up(call: Call): Promise<Answer | undefined> {
       JSON.stringify({ node: node.id, dir: config.dir, http: http?.url, socket: http?.socketPath, listen, readyMs }),
     )
   else screen.line(readyText(running, config, readyMs))
-  await stopping
+  await untilStop(signal)
   await stop(running, config.dir)
   if (!call.json) screen.line('stopped: the disk has everything')
   return undefined
@@ -153,8 +153,8 @@ async function stop({ node, http, log }: Running, dir: string): Promise<void> {
   log.node.info('stopped')
 }
 
-/** The first signal asks for a stop in order, the second one ends the process as it stands. */
 function untilStop(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve()
   return new Promise((resolve) => {
     // Nothing else may keep the process alive: a node without HTTP has no socket.
     const alive = setInterval(() => undefined, 60_000)

@@ -27,9 +27,7 @@ export const configCheckCommand: Command = {
     return Promise.resolve({
       data: { settings: values, mistakes, warnings },
       text: { columns: ['setting', 'value', 'from'], rows, none: '' },
-      note: [...found, mistakes.length === 0 ? screen.paint('good', 'a node can start with this') : '']
-        .filter(Boolean)
-        .join('\n'),
+      note: found.join('\n'),
       yes: mistakes.length === 0,
     })
   },

@@ -1,0 +1,406 @@
+/** Every command, run for real: a process of its own, against a node in another, judged by what it prints and exits with. */
+import { spawn } from 'node:child_process'
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { daemon, skein } from './cli.test-kit.ts'
+import type { Daemon, RunOptions, Said } from './cli.test-kit.ts'
+import { commands } from './commands/table.ts'
+import { findCommand } from './parse.ts'
+
+let dir: string
+let node: Daemon
+/** Commands that were run here. */
+const ran = new Set<string>()
+
+beforeAll(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'skein-cli-'))
+  node = await daemon(['--dir', join(dir, 'data')])
+  ran.add('up')
+})
+
+afterAll(async () => {
+  await node.stop()
+  await rm(dir, { recursive: true, force: true })
+})
+
+function run(words: readonly string[], options: RunOptions = {}): Promise<Said> {
+  const found = findCommand(words, commands)
+  if (found !== undefined) ran.add(found.command.name)
+  return skein(words, { cwd: dir, ...options, environment: { SKEIN_NODE: node.ready.http, ...options.environment } })
+}
+
+/** The answer for machines, of a command that says yes. */
+async function json(words: readonly string[], options: RunOptions = {}): Promise<unknown> {
+  const { code, out, err } = await run([...words, '--json'], options)
+  expect({ code, err }).toEqual({ code: 0, err: '' })
+  return JSON.parse(out)
+}
+
+async function said(words: readonly string[], options: RunOptions = {}): Promise<string> {
+  const { code, out, err } = await run(words, options)
+  expect({ code, err }).toEqual({ code: 0, err: '' })
+  return out
+}
+
+describe('entries', () => {
+  test('a record is set, read, listed, followed and deleted', async () => {
+    expect(await said(['set', 'tasks', 't-1', 'status=doing', 'priority=2', 'tag="5"'])).toBe('written\n')
+    expect(await said(['set', 'tasks', 't-1', 'status=doing'])).toBe('nothing to change\n')
+    expect(await json(['get', 'tasks', 't-1'])).toMatchObject({
+      key: 't-1',
+      type: 'record',
+      value: { status: 'doing', priority: 2, tag: '5' },
+      by: { agent: 'operator' },
+    })
+    await said(['set', 'tasks', 't-1', 'status=done', '--agent', 'agent-7', '--reason', 'über alles'])
+    await said(['set', 'tasks', 't-2', 'status=todo'])
+    expect(await said(['ls', 'tasks', 't-'])).toBe(
+      't-1\trecord\t{"tag":"5","status":"done","priority":2}\nt-2\trecord\t{"status":"todo"}\n',
+    )
+    expect(await json(['ls', 'tasks', '--where', 'status:todo'])).toMatchObject([{ key: 't-2' }])
+    expect(await json(['ls', 'tasks', '--limit', '1'])).toMatchObject([{ key: 't-1' }])
+    const history = (await json(['log', 'tasks', 't-1'])) as { agent: string; reason?: string }[]
+    expect(history.map(({ agent, reason }) => [agent, reason])).toEqual([
+      ['operator', undefined],
+      ['agent-7', 'über alles'],
+    ])
+    expect(await said(['log', 'tasks', 't-1', '--limit', '1'])).toContain('\tstatus = done\tüber alles\n')
+    expect(await said(['del', 'tasks', 't-2'])).toBe('deleted\n')
+    expect(await run(['get', 'tasks', 't-2'])).toEqual({ code: 1, out: 'tasks has no entry t-2\n', err: '' })
+    expect(await run(['del', 'tasks', 't-2'])).toMatchObject({ code: 1, out: 'tasks has no entry t-2\n' })
+  })
+
+  test('a register, and a write that is conditional', async () => {
+    await said(['set', 'config', 'region', '--value', 'eu-1'])
+    const { value, version } = (await json(['get', 'config', 'region'])) as { value: unknown; version: string }
+    expect(value).toBe('eu-1')
+    await said(['set', 'config', 'region', '--value', 'eu-2', '--if-version', version])
+    const late = await run(['set', 'config', 'region', '--value', 'eu-3', '--if-version', version])
+    expect(late.code).toBe(1)
+    expect(late.err).toMatch(/^version_mismatch: region is at another version\n/)
+  })
+
+  test('a counter counts, also down', async () => {
+    expect(await said(['incr', 'stats', 'runs', '5'])).toBe('5\n')
+    expect(await said(['incr', 'stats', 'runs'])).toBe('6\n')
+    expect(await json(['incr', 'stats', 'runs', '-8'])).toMatchObject({ value: -2, durable: true })
+  })
+
+  test('a set and a log', async () => {
+    await said(['add', 'tasks', 'tags', 'urgent', 'billing'])
+    await said(['remove', 'tasks', 'tags', 'urgent'])
+    expect(await json(['get', 'tasks', 'tags'])).toMatchObject({ value: ['billing'] })
+    await said(['append', 'audit', 'today', '{"did":"refund"}', 'plain'])
+    expect(await json(['get', 'audit', 'today'])).toMatchObject({ value: [{ did: 'refund' }, 'plain'] })
+  })
+
+  test('a claim is held by one', async () => {
+    expect(await json(['claim', 'tasks', 'c', '60s', '--agent', 'agent-7'])).toMatchObject({ fence: 1 })
+    const other = await run(['claim', 'tasks', 'c', '60', '--agent', 'agent-8'])
+    expect(other.code).toBe(1)
+    expect(other.err).toMatch(/^claim_held: c is held by agent-7/)
+    expect(await said(['claim', 'tasks', 'c', '2m', '--fence', '1', '--agent', 'agent-7'])).toMatch(/fence 1\n$/)
+    expect(await said(['release', 'tasks', 'c', '1', '--agent', 'agent-7'])).toBe('released\n')
+    expect(await json(['claim', 'tasks', 'c', '1s', '--agent', 'agent-8'])).toMatchObject({ fence: 2 })
+  })
+
+  test('what was waited for in vain is a no, and says so', async () => {
+    const { code, out, err } = await run(['incr', 'stats', 'lonely', '--wait', 'peers:1', '--timeout', '50ms'])
+    expect({ code, out }).toEqual({ code: 1, out: '1\n' })
+    expect(err).toContain('it is applied here, and goes on by itself')
+    expect(await said(['set', 'stats', 'x', 'a=1', '--wait', 'none'])).toContain('not waited for')
+  })
+
+  test('control characters of a value do not steer a terminal', async () => {
+    await said(['set', 'tasks', 'evil', 'a=\u001B[2J\u009B'])
+    expect(await said(['ls', 'tasks', 'evil'])).not.toMatch(/[\u001B\u009B]/)
+  })
+})
+
+test('watch tells changes as they happen, and goes on from a token', async () => {
+  ran.add('watch')
+  await said(['set', 'watched', 'first', 'a=1'])
+  const child = spawn(
+    process.execPath,
+    [join(import.meta.dirname, '../../bin/skein.js'), 'watch', 'watched', '--json', '--count', '2'],
+    {
+      env: { ...process.env, SKEIN_NODE: node.ready.http },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    },
+  )
+  let out = ''
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (out += text))
+  const ended = new Promise<number | null>((resolve) => child.on('close', resolve))
+  // It says nothing when it begins: changes are made until it has seen two.
+  for (let n = 0; child.exitCode === null; n++) await said(['set', 'watched', 'k', `n=${n}`])
+  expect(await ended).toBe(0)
+  const [one, two] = out
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as { key: string; token: string; kind: string })
+  expect([one, two]).toMatchObject([
+    { kind: 'change', key: 'k', agent: 'operator' },
+    { kind: 'change', key: 'k' },
+  ])
+  const again = await said(['watch', 'watched', '--since', one?.token ?? '', '--count', '1', '--json'])
+  expect(JSON.parse(again)).toMatchObject({ token: two?.token })
+  expect(await said(['watch', 'watched', '--since', one?.token ?? '', '--count', '1'])).toMatch(
+    / {2}k {2}record, by operator\n$/,
+  )
+})
+
+describe('the node and its fleet', () => {
+  test('status says whether it is well and synced', async () => {
+    expect(await json(['status'])).toMatchObject({ node: node.ready.node, state: 'open', peers: [] })
+    const text = await said(['status'])
+    expect(text).toContain(`node    ${node.ready.node}\n`)
+    expect(text).toMatch(/^synced {2}\S/m)
+  })
+
+  test('spaces, peers, sync, verify of a node that is alone', async () => {
+    await said(['incr', 'alone', 'n'])
+    const spaces = (await json(['spaces'])) as { name: string; entries: number }[]
+    expect(spaces.find(({ name }) => name === 'alone')).toMatchObject({ entries: 1 })
+    expect(await json(['peers'])).toEqual([])
+    expect(await json(['peers', 'ls'])).toEqual([])
+    expect(await json(['sync'])).toEqual([])
+    expect(await json(['verify', 'alone'])).toMatchObject({ equal: true, spaces: [{ space: 'alone', peers: [] }] })
+    const nowhere = await run(['verify', 'nowhere'])
+    expect(nowhere).toMatchObject({ code: 1 })
+    expect(nowhere.err).toMatch(/^not_found: /)
+  })
+
+  test('top looks as often as it is told', async () => {
+    const looks = (await said(['top', '--count', '2', '--every', '100ms', '--json'])).trim().split('\n')
+    expect(looks.map((line) => (JSON.parse(line) as { node: string }).node)).toEqual([node.ready.node, node.ready.node])
+    expect(await said(['top', '--count', '1'])).toContain(`node ${node.ready.node}`)
+  })
+})
+
+describe('files', () => {
+  test('a backup is whole, is not written over, and is restored', async () => {
+    await said(['set', 'kept', 'k', 'a=1'])
+    expect(await json(['backup', 'one.skein'])).toMatchObject({ file: 'one.skein' })
+    expect((await stat(join(dir, 'one.skein'))).mode & 0o077).toBe(0)
+    expect((await run(['backup', 'one.skein'])).err).toMatch(/^target_exists: /)
+    expect(await json(['restore', 'one.skein', '--dir', 'restored'])).toMatchObject({ dir: 'restored' })
+    const examined = (await json(['doctor', '--dir', 'restored'])) as { well: boolean; findings: { what: string }[] }
+    expect(examined.well).toBe(true)
+    expect(examined.findings.map(({ what }) => what)).toContain('space kept')
+    await writeFile(join(dir, 'bad.skein'), (await readFile(join(dir, 'one.skein'))).subarray(0, -1))
+    expect(await run(['restore', 'bad.skein', '--dir', 'never'])).toMatchObject({ code: 1 })
+    await expect(stat(join(dir, 'never'))).rejects.toThrow()
+  })
+
+  test('lines go out and come in again, and what cannot is said', async () => {
+    const space = 'carried'
+    await said(['set', space, 'r', 'a=1', 'b={"c":[1]}'])
+    await said(['set', space, 'x', '--value', '[1,null]'])
+    await said(['incr', space, 'n', '7'])
+    await said(['add', space, 's', 'one', 'two'])
+    await said(['append', space, 'l', 'first', 'second'])
+    await said(['claim', space, 'c', '60s'])
+    const lines = await said(['export', '--space', space])
+    expect(lines.trim().split('\n').length).toBe(6)
+    await said(['export', 'lines.jsonl', '--space', space])
+    expect(await readFile(join(dir, 'lines.jsonl'), 'utf8')).toBe(lines)
+    expect((await run(['export', 'lines.jsonl'])).code).toBe(2)
+    const imported = await run(['import', 'lines.jsonl', '--space', 'copied'])
+    expect(imported).toMatchObject({ code: 1, out: '5 entries written\n', err: 'left out: 1 entry of type claim\n' })
+    const copied = await said(['export', '--space', 'copied'])
+    expect(copied.replaceAll('"copied"', '"carried"')).toBe(lines.replace(/^.*"type":"claim".*\n/m, ''))
+    const broken = await run(['import'], {
+      input: '{"space":"copied","key":"k","type":"counter","value":1}\nnot json\n',
+    })
+    expect(broken).toMatchObject({ code: 1 })
+    expect(broken.err).toMatch(/^malformed: line 2 is not JSON\n/)
+  })
+
+  test('the doctor says who has the directory open, finds what is damaged, and moves it aside only when told', async () => {
+    const open = await run(['doctor', '--dir', 'data'])
+    expect(open).toMatchObject({ code: 3 })
+    expect(open.err).toContain(`process ${node.child.pid} has it open`)
+    const victim = join(dir, 'victim')
+    {
+      await using other = await daemon(['--dir', victim])
+      const at = { environment: { SKEIN_NODE: other.ready.http } }
+      await run(['set', 's', 'k', `a=${'x'.repeat(5000)}`], at)
+      await other.stop('SIGKILL')
+    }
+    // A killed process leaves its note, and nothing that is not repaired by opening.
+    const killed = (await json(['doctor', '--dir', 'victim'])) as { findings: { what: string; verdict: string }[] }
+    expect(killed.findings).toContainEqual(expect.objectContaining({ what: 'note', verdict: 'repaired' }))
+    await writeFile(join(victim, 'format'), 'skein?')
+    const damaged = await run(['doctor', '--dir', 'victim', '--json'])
+    expect(damaged.code).toBe(1)
+    expect(JSON.parse(damaged.out)).toMatchObject({
+      well: false,
+      findings: [{ what: 'directory', verdict: 'damaged' }],
+    })
+    expect(await said(['doctor', '--dir', 'victim', '--set-aside'])).toMatch(/^opening\trepaired\t.*victim\.damaged-/)
+    expect((await run(['doctor', '--dir', 'nowhere'])).code).toBe(3)
+  })
+})
+
+describe('keys and settings', () => {
+  test('with a token made, a request needs one; the own socket does not', async () => {
+    await using other = await daemon(['--dir', join(dir, 'guarded')])
+    const at = (more: Readonly<Record<string, string>> = {}): RunOptions => ({
+      environment: { SKEIN_NODE: other.ready.http, ...more },
+    })
+    await said(['set', 'tasks', 't', 'a=1'], at())
+    const made = (await json([
+      'key',
+      'agent',
+      'new',
+      'agent-7',
+      '--dir',
+      'guarded',
+      '--grant',
+      'read,write:tasks',
+      '--expires',
+      '1d',
+    ])) as {
+      id: string
+      token: string
+    }
+    const listed = await said(['key', 'agent', 'list', '--dir', 'guarded'])
+    expect(listed).toContain(`${made.id}\tagent-7\tread,write:tasks\t`)
+    expect(listed).not.toContain(made.token)
+    // The node looks at the file about every second.
+    let refused: Said
+    do refused = await run(['get', 'tasks', 't'], at())
+    while (refused.code === 0)
+    expect(refused.err).toMatch(/^unauthenticated: /)
+    const withToken = at({ SKEIN_TOKEN: made.token })
+    await said(['set', 'tasks', 't', 'a=2'], withToken)
+    expect(await json(['get', 'tasks', 't'], withToken)).toMatchObject({ by: { agent: 'agent-7' } })
+    expect((await run(['set', 'other', 't', 'a=2'], withToken)).err).toMatch(/^forbidden: /)
+    await said(['status'], at({ SKEIN_NODE: `unix:${other.ready.socket}` }))
+    expect(await said(['key', 'agent', 'revoke', made.id, '--dir', 'guarded'])).toBe(`${made.id} is revoked\n`)
+    expect((await run(['key', 'agent', 'revoke', made.id, '--dir', 'guarded'])).code).toBe(1)
+  })
+
+  test('config check tells every setting with its source, and what is wrong', async () => {
+    await writeFile(join(dir, 'skein.json'), '{ "zone": "a", "keepMs": "2d", "tsl": 1 }')
+    const { code, out } = await run(['config', 'check', '--config', 'skein.json', '--listen', '0.0.0.0:1', '--json'], {
+      environment: { SKEIN_ZONE: 'b' },
+    })
+    expect(code).toBe(1)
+    const { settings, mistakes } = JSON.parse(out) as { settings: unknown[]; mistakes: { what: string }[] }
+    expect(settings).toContainEqual({ name: 'zone', value: 'b', source: 'SKEIN_ZONE' })
+    expect(settings).toContainEqual({ name: 'keepMs', value: '2d', source: 'skein.json: keepMs' })
+    expect(mistakes.map(({ what }) => what)).toEqual([
+      expect.stringMatching(/^no setting is called tsl/),
+      expect.stringMatching(/without a fleet key/),
+    ])
+    expect(await said(['config', 'check'])).toContain('durability\tdisk\tdefault\n')
+  })
+
+  test('completion scripts ask for words, and get them', async () => {
+    for (const shell of ['bash', 'zsh', 'fish']) {
+      expect(await said(['completion', shell])).toContain('skein completion words')
+    }
+    expect(await said(['completion', 'words', '--', 'key', 'agent', ''])).toBe('list\nnew\nrevoke\n')
+    expect((await run(['completion', 'tcsh'])).code).toBe(2)
+  })
+})
+
+describe('what goes wrong', () => {
+  const wrong: readonly [words: string, finding: RegExp][] = [
+    ['stauts', /there is no command stauts\. Did you mean status\?/],
+    ['key agent nwe x', /there is no `key agent nwe`\. Did you mean new\?/],
+    ['key agent', /key agent needs one more word/],
+    ['ls tasks --wehre a:b', /there is no option --wehre here\. Did you mean --where\?/],
+    ['get tasks', /KEY is missing\nusage: skein get SPACE KEY/],
+    ['get tasks a b', /b is one argument too many/],
+    ['incr stats runs many', /BY is a whole number, not many/],
+    ['set tasks t', /give fields as FIELD=VALUE, or one --value/],
+    ['set tasks t plain', /plain is not FIELD=VALUE/],
+    ['ls tasks --limit', /--limit needs a value/],
+    ['ls tasks -x', /options begin with --/],
+    ['claim tasks c soon', /soon is not a number/],
+    ['up --durability fast', /fast is not one of memory, os, disk/],
+    ['status --node ftp://x', /ftp:\/\/x is no address of a node/],
+  ]
+
+  test.concurrent.each(wrong)('`%s` is a wrong usage', async (words, finding) => {
+    const { code, out, err } = await run(words.split(' '))
+    expect(err).toMatch(finding)
+    expect({ code, out }).toEqual({ code: 2, out: '' })
+  })
+
+  test('a node that is not there is out of reach, and the words say how to start one', async () => {
+    const { code, err } = await run(['status', '--node', 'http://127.0.0.1:1'])
+    expect(code).toBe(3)
+    expect(err).toMatch(/nobody listens there\nStart one with `skein up`/)
+    const machine = await run(['status', '--node', 'http://127.0.0.1:1', '--json'])
+    expect(JSON.parse(machine.out)).toMatchObject({ code: 'unreachable' })
+  })
+
+  test('a directory in use names its process, an address in use says what to do', async () => {
+    const locked = await run(['up', '--dir', 'data', '--http', '127.0.0.1:0', '--listen', '127.0.0.1:0'])
+    expect(locked.code).toBe(3)
+    expect(locked.err).toContain(`is open in process ${node.child.pid}`)
+    const port = new URL(node.ready.http).port
+    const taken = await run(['up', '--dir', 'second', '--http', `127.0.0.1:${port}`, '--listen', '127.0.0.1:0'])
+    expect(taken.code).toBe(3)
+    expect(taken.err).toMatch(/is in use by another program\n/)
+  })
+})
+
+describe('up', () => {
+  test.each(['SIGTERM', 'SIGINT'] as const)('%s loses nothing that was written, and ends in order', async (signal) => {
+    const place = join(dir, `stopped-${signal}`)
+    {
+      await using one = await daemon(['--dir', place])
+      // Not waited for: it may be on its way to the disk when the signal comes.
+      await run(['incr', 's', 'n', '3', '--wait', 'none'], { environment: { SKEIN_NODE: one.ready.http } })
+      expect(await one.stop(signal)).toBe(0)
+    }
+    await using again = await daemon(['--dir', place])
+    const read = await json(['get', 's', 'n'], { environment: { SKEIN_NODE: again.ready.http } })
+    expect(read).toMatchObject({ value: 3 })
+    expect(again.log()).not.toContain('did not end in order')
+  })
+
+  test('watchers are told of a stop, and a stop does not wait for them', async () => {
+    await using one = await daemon(['--dir', join(dir, 'watched')])
+    await run(['incr', 's', 'n'], { environment: { SKEIN_NODE: one.ready.http } })
+    const response = await fetch(`${one.ready.http}/v1/watch?space=s`)
+    expect(await one.stop()).toBe(0)
+    expect(await response.text()).toContain('event: end\n')
+  })
+
+  test('a node without HTTP and without peers stays up until it is told to stop', async () => {
+    await using one = await daemon(['--dir', join(dir, 'mute'), '--http', 'none', '--listen', 'none'])
+    expect(one.ready.http).toBeUndefined()
+    expect(await one.stop()).toBe(0)
+  })
+
+  test('metrics tell of the node', async () => {
+    const text = await (await fetch(`${node.ready.http}/metrics`)).text()
+    expect(text).toMatch(/^skein_entries \d+$/m)
+    expect(text).toMatch(/^skein_store_refusing 0$/m)
+  })
+})
+
+test('help of every command has an example, and names all of its options', async () => {
+  const all = await said(['--help'])
+  for (const { name } of commands) expect(all).toContain(`\n  ${name}`)
+  for (const words of [
+    ['claim', '--help'],
+    ['help', 'claim'],
+    ['claim', '-h'],
+  ]) {
+    const help = await said(words)
+    expect(help).toContain('Examples:\n  skein claim tasks t-42-claim')
+    expect(help).toContain('--fence FENCE')
+  }
+})
+
+test('every command was run', () => {
+  expect(commands.map(({ name }) => name).filter((name) => !ran.has(name))).toEqual([])
+})
