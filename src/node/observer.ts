@@ -1,0 +1,149 @@
+/** What a node tells whoever watches over it, as lines of the log and figures: the one place where events get their words. */
+import type { SessionReport, SyncEvent } from '../anti-entropy/output.ts'
+import { timeToMs } from '../crdt/clock.ts'
+import type { Log } from '../observe/log.ts'
+import type { Metrics } from '../observe/metrics.ts'
+import type { Tracing } from '../observe/trace.ts'
+import type { Space } from '../replica/space.ts'
+import type { MachineEvent } from './machine.ts'
+import type { Observer, SkeinNode } from './node.ts'
+
+export interface ObserverParts {
+  readonly log: Log
+  readonly metrics: Metrics
+  readonly tracing: Tracing | undefined
+}
+
+export function observerOf({ log, metrics, tracing }: ObserverParts): Observer {
+  const written = metrics.counter('deltas_total', { direction: 'written' })
+  const received = metrics.counter('deltas_total', { direction: 'received' })
+  const voided = metrics.counter('deltas_total', { direction: 'void' })
+  const writtenBytes = metrics.counter('delta_bytes_total', { direction: 'written' })
+  const receivedBytes = metrics.counter('delta_bytes_total', { direction: 'received' })
+  /** One series an origin, bound once. */
+  const lags = new Map<string, (seconds: number) => void>()
+  const lagOf = (origin: string): ((seconds: number) => void) => {
+    let lag = lags.get(origin)
+    if (lag === undefined) {
+      lag = metrics.histogram('convergence_lag_seconds', { origin })
+      lags.set(origin, lag)
+    }
+    return lag
+  }
+  return {
+    applied({ space, delta, body, nowMs, own, fault }) {
+      if (fault !== undefined) voided()
+      const count = own ? written : received
+      count()
+      const bytes = own ? writtenBytes : receivedBytes
+      bytes(body.length)
+      const writtenMs = timeToMs(delta.time)
+      if (!own) lagOf(delta.origin)((nowMs - writtenMs) / 1000)
+      const dot = { space: space.name, origin: delta.origin, seq: delta.seq }
+      if (own) tracing?.span('write', dot, nowMs, nowMs)
+      else tracing?.span('apply', dot, writtenMs, Math.max(writtenMs, nowMs))
+    },
+    event: (event) => told(event, log, metrics),
+    fault({ node, code, what }) {
+      metrics.counter('peer_faults_total', { code })()
+      log.transport.warn({ peer: node, code }, `a peer broke the protocol: ${what}`)
+    },
+    linkFailed(address, error) {
+      log.transport.debug({ address, code: error.code }, error.message)
+    },
+    broken(error) {
+      log.node.fatal({ err: error }, 'the node cannot go on: nothing more is written or said')
+    },
+  }
+}
+
+function told(event: MachineEvent, log: Log, metrics: Metrics): void {
+  const dropped = (what: string, count: number): void => metrics.counter('dropped_total', { what })(count)
+  const integrity = (what: string): void => metrics.counter('integrity_events_total', { what })()
+  switch (event.kind) {
+    case 'peer':
+      return log.transport.info({ peer: event.node }, `link ${event.state}`)
+    case 'member': {
+      const { node, state, address } = event.member
+      return log.gossip.info({ peer: node, address }, `member ${state}`)
+    }
+    case 'void':
+      integrity('void')
+      return log.node.warn({ space: event.space, ...event.dot }, `a delta was applied without effect: ${event.why}`)
+    case 'sync':
+      integrity(event.event.kind)
+      return foundWrong(event.event, log)
+    case 'session':
+      return sessionOver(event.report, log, metrics)
+    case 'dropped':
+      dropped('deltas', event.dots.length)
+      return log.sync.warn({ space: event.space, count: event.dots.length }, 'deltas waited for what nobody has')
+    case 'pruned': {
+      const behind = event.blockers.map(({ node }) => node)
+      return log.node.warn(
+        { count: event.aboveCut, behind },
+        'logs were over their size and went, though members lack them',
+      )
+    }
+    case 'failed':
+      return log.node.error({ code: event.code }, event.reason)
+    case 'refused':
+      return log.transport.warn({ code: event.code }, `a peer refused this node: ${event.reason}`)
+    case 'word':
+      return undefined
+  }
+}
+
+function foundWrong(found: SyncEvent, log: Log): void {
+  const about = { space: found.space.name, peer: found.peer }
+  switch (found.kind) {
+    case 'integrity':
+      return log.sync.error({ ...about, keys: found.keys }, found.what)
+    case 'fork': {
+      const said = found.settled ? 'a fork is settled' : 'two histories under one name'
+      return log.sync.error({ ...about, origin: found.origin, seq: found.seq }, said)
+    }
+    case 'stuck':
+      return log.sync.error(about, 'equal vectors with contexts that differ, and nothing explains it')
+  }
+}
+
+function sessionOver(report: SessionReport, log: Log, metrics: Metrics): void {
+  const { space, peer, step, outcome, deltasIn, deltasOut, cellsIn, cellsOut, bytesIn, bytesOut, tookMs } = report
+  metrics.counter('sync_sessions_total', { step, outcome })()
+  metrics.counter('sync_bytes_total', { direction: 'in' })(bytesIn)
+  metrics.counter('sync_bytes_total', { direction: 'out' })(bytesOut)
+  metrics.counter('sync_cells_total', { direction: 'in' })(cellsIn)
+  metrics.counter('sync_cells_total', { direction: 'out' })(cellsOut)
+  const counts = { deltasIn, deltasOut, cellsIn, cellsOut, tookMs }
+  log.sync.debug({ space: space.name, peer, step, ...counts }, `session ${outcome}`)
+}
+
+/** Gauges are read when somebody asks for the metrics; until then they cost nothing. */
+export function gaugesOf(metrics: Metrics, node: SkeinNode): void {
+  const total = (of: (space: Space) => number) => () =>
+    [[{}, node.replica.spaces.reduce((sum, space) => sum + of(space), 0)]] as const
+  metrics.gauge(
+    'cells',
+    total(({ tree }) => tree.root[4] ?? 0),
+  )
+  metrics.gauge(
+    'entries',
+    total(({ entryCount }) => entryCount),
+  )
+  metrics.gauge(
+    'log_bytes',
+    total(({ logBytes }) => logBytes),
+  )
+  metrics.gauge('store_waiting_bytes', () => [[{}, node.replica.waitingBytes]])
+  metrics.gauge('store_refusing', () => [[{}, node.status().state === 'open' ? 0 : 1]])
+  metrics.gauge('links', () => [[{}, [...node.machine.peers].length]])
+  metrics.gauge('members', () => {
+    const states = Map.groupBy(node.machine.membership.members(), ({ state }) => state)
+    return [...states].map(([state, members]) => [{ state }, members.length] as const)
+  })
+  metrics.gauge('vector_divergence', () => {
+    const lacking = node.peers.list().map(({ spaces: lags }) => lags.reduce((sum, { thisLacks }) => sum + thisLacks, 0))
+    return [[{}, Math.max(0, ...lacking)]]
+  })
+}
