@@ -16,6 +16,13 @@ export interface PeerView {
   readonly heardMs: number | undefined
   /** How long the oldest delta waits that it has and this node lacks, and the other way round. */
   readonly lagMs: { readonly here: number; readonly there: number } | undefined
+  /** Deltas that it has and this node lacks, and the other way round, as far as is known. */
+  readonly lacks?: { readonly here: number; readonly there: number }
+  readonly zone?: string
+  /** A connection is up. */
+  readonly linked?: boolean
+  /** The logs wait for it. */
+  readonly onRoster?: boolean
   /** Bytes that wait to be sent to it. */
   readonly queueBytes: number
   /** In words, what it is stuck on. */

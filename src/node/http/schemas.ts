@@ -145,6 +145,10 @@ export const peer: Schema = object({
   state: { type: 'string', enum: ['alive', 'suspect', 'dead', 'left'] },
   'heardMs?': { type: 'number' },
   'lagMs?': object({ here: { type: 'number' }, there: { type: 'number' } }),
+  'lacks?': object({ here: whole, there: whole }),
+  'zone?': text,
+  'linked?': truth,
+  'onRoster?': truth,
   queueBytes: whole,
   'stuck?': text,
 })

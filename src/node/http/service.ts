@@ -362,9 +362,14 @@ export class Service {
     if (!mayAnywhere(caller, 'read') && !mayAnywhere(caller, 'admin')) mustEverywhere(caller, 'read')
   }
 
+  /** For what decides about the node and its fleet. */
+  mustAdminister(caller: Caller): void {
+    mustEverywhere(caller, 'admin')
+  }
+
   /** Everything that is on the node, for a backup: as of when the first row is asked for. */
   rows(caller: Caller): Promise<RowScanner> {
-    mustEverywhere(caller, 'admin')
+    this.mustAdminister(caller)
     return this.node.rows()
   }
 

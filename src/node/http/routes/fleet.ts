@@ -31,6 +31,7 @@ export const fleetRoutes: readonly Route[] = [
           origin: text,
           state: text,
           waitingBytes: whole,
+          addresses: listOf(text),
           opening: { type: 'object', additionalProperties: true },
           spaces: listOf(space),
           peers: listOf(peer),

@@ -3,6 +3,7 @@ import type { Route } from '../route.ts'
 import { backupRoutes } from './backup.ts'
 import { entryRoutes } from './entries.ts'
 import { fleetRoutes } from './fleet.ts'
+import { peerRoutes } from './peers.ts'
 import { probeRoutes } from './probes.ts'
 import { spaceRoutes } from './spaces.ts'
 import { watchRoutes } from './watch.ts'
@@ -12,6 +13,7 @@ export const routes: readonly Route[] = [
   ...entryRoutes,
   ...watchRoutes,
   ...fleetRoutes,
+  ...peerRoutes,
   ...backupRoutes,
   ...probeRoutes,
 ]
