@@ -115,7 +115,8 @@ describe('entries', () => {
 
   test('control characters of a value do not steer a terminal', async () => {
     await said(['set', 'tasks', 'evil', 'a=\u001B[2J\u009B'])
-    expect(await said(['ls', 'tasks', 'evil'])).not.toMatch(/[\u001B\u009B]/)
+    const listed = await said(['ls', 'tasks', 'evil'])
+    for (const unit of ['\u001B', '\u009B']) expect(listed).not.toContain(unit)
   })
 })
 
@@ -177,6 +178,74 @@ describe('the node and its fleet', () => {
     expect(looks.map((line) => (JSON.parse(line) as { node: string }).node)).toEqual([node.ready.node, node.ready.node])
     expect(await said(['top', '--count', '1'])).toContain(`node ${node.ready.node}`)
   })
+})
+
+test('three nodes under one key: a write is everywhere, and each can say who has it', async () => {
+  expect(await said(['key', 'new', 'fleet.key'])).toMatch(/^key [0-9a-f]{8} is in fleet\.key/)
+  const key = ['--fleet-key-file', join(dir, 'fleet.key')]
+  await using a = await daemon(['--dir', join(dir, 'a'), ...key])
+  const join_ = ['--join', a.ready.listen[0] ?? '']
+  await using b = await daemon(['--dir', join(dir, 'b'), ...key, ...join_])
+  // Partial replication: of what others have it takes this space alone.
+  await using c = await daemon(['--dir', join(dir, 'c'), ...key, ...join_, '--spaces', 'tasks,memory-*'])
+  const [atA, atB, atC] = [a, b, c].map(({ ready }) => ({ environment: { SKEIN_NODE: ready.http } }))
+  const peersOf = async (at: RunOptions = {}): Promise<{ node: string; state: string; linked: boolean }[]> =>
+    (await json(['peers'], at)) as { node: string; state: string; linked: boolean }[]
+  while ((await peersOf(atA)).filter(({ linked }) => linked).length < 2);
+
+  await said(['set', 'tasks', 't-1', 'status=doing', '--wait', 'peers:2'], atA)
+  expect(await json(['get', 'tasks', 't-1'], atC)).toMatchObject({ value: { status: 'doing' } })
+  await said(['set', 'private', 'k', 'a=1', '--wait', 'peers:1'], atA)
+  expect((await run(['get', 'private', 'k'], atC)).code).toBe(1)
+
+  expect(await json(['sync', 'tasks'], atB)).toMatchObject([
+    { outcome: expect.stringMatching(/equal|synced/) as string },
+    {},
+  ])
+  const { equal, spaces } = (await json(['verify', 'tasks'], atB)) as { equal: boolean; spaces: { peers: unknown[] }[] }
+  expect(equal).toBe(true)
+  expect(spaces[0]?.peers.length).toBe(2)
+  expect(((await json(['peers', 'roster'], atB)) as string[]).toSorted()).toEqual(
+    [a.ready.node, c.ready.node].toSorted(),
+  )
+
+  await c.stop('SIGKILL')
+  expect(await said(['peers', 'forget', c.ready.node], atB)).toBe(`${c.ready.node} is forgotten\n`)
+  expect(await json(['peers', 'roster'], atB)).toEqual([a.ready.node])
+  expect(await json(['peers', 'roster', c.ready.node], atB)).toEqual([a.ready.node, c.ready.node])
+
+  const stranger = await daemon(['--dir', join(dir, 'stranger'), ...join_])
+  const words = await said(['status'], { environment: { SKEIN_NODE: stranger.ready.http } })
+  expect(words).toContain('nobody else is known')
+  await stranger.stop()
+})
+
+test('the fleet key is changed in three steps, and never half', async () => {
+  await said(['key', 'new', 'old.key'])
+  const before = await readFile(join(dir, 'old.key'), 'utf8')
+  expect((await run(['key', 'new', 'old.key'])).err).toMatch(/^target_exists: /)
+  expect((await run(['key', 'rotate', 'old.key', '--step', 'use'])).code).toBe(2)
+  await said(['key', 'rotate', 'old.key', '--step', 'stage'])
+  const [inUse, staged] = (await readFile(join(dir, 'old.key'), 'utf8')).split('\n')
+  expect(`${inUse}\n`).toBe(before)
+  await said(['key', 'rotate', 'old.key', '--step', 'use'])
+  expect(await readFile(join(dir, 'old.key'), 'utf8')).toBe(`${staged}\n${inUse}\n`)
+  // Between the steps nodes with either file take each other.
+  await writeFile(join(dir, 'staged.key'), `${inUse}\n${staged}\n`, { mode: 0o600 })
+  await using a = await daemon(['--dir', join(dir, 'r1'), '--fleet-key-file', join(dir, 'staged.key')])
+  await using b = await daemon([
+    '--dir',
+    join(dir, 'r2'),
+    '--fleet-key-file',
+    join(dir, 'old.key'),
+    '--join',
+    a.ready.listen[0] ?? '',
+  ])
+  await said(['incr', 's', 'n'], { environment: { SKEIN_NODE: b.ready.http } })
+  while ((await run(['get', 's', 'n'], { environment: { SKEIN_NODE: a.ready.http } })).code !== 0);
+  await said(['key', 'rotate', 'old.key', '--step', 'finish'])
+  expect(await readFile(join(dir, 'old.key'), 'utf8')).toBe(`${staged}\n`)
+  expect((await stat(join(dir, 'old.key'))).mode & 0o077).toBe(0)
 })
 
 describe('files', () => {

@@ -45,7 +45,7 @@ export function resolveSettings(call: Call): Resolved {
   })
 }
 
-function textOf(path: string): string {
+export function textOf(path: string): string {
   try {
     const { size } = statSync(path)
     if (size > limits.configBytes) throw new UsageError(`${path} has more than ${limits.configBytes} bytes`)

@@ -3,24 +3,39 @@
  * between them. In order: settings, directory, node, transport, HTTP, ready; and back again when it is told to stop. Nothing
  * that was acknowledged is lost by a stop: the doors close first, then what waits goes to the disk.
  */
+import { randomBytes } from 'node:crypto'
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { binaryString } from '../base/bytes.ts'
 import { SkeinError } from '../base/errors.ts'
-
 import type { Config } from '../node/config.ts'
-import { endpointText } from '../node/config-values.ts'
+import { endpointText, holdsSpace } from '../node/config-values.ts'
+import type { ListenAt } from '../node/config-values.ts'
 import { createHttp } from '../node/http/http.ts'
 import type { HttpServer } from '../node/http/http.ts'
-import type { NodeStatus, SkeinNode } from '../node/node.ts'
+import { nodeFleet } from '../node/http/node-fleet.ts'
+import { resolveJoin } from '../node/join.ts'
+import { SkeinNode } from '../node/node.ts'
+import type { NetworkConfig } from '../node/node.ts'
+import { gaugesOf, observerOf } from '../node/observer.ts'
+import { parseFleetKeys } from '../node/security/fleet-key.ts'
+import { openIdentity } from '../node/security/identity.ts'
+import type { NodeIdentity } from '../node/security/identity.ts'
 import { TokenStore } from '../node/security/tokens.ts'
 import { openLog } from '../observe/log.ts'
 import type { Log } from '../observe/log.ts'
 import { openMetrics } from '../observe/metrics.ts'
 import type { Metrics } from '../observe/metrics.ts'
-import { openNode } from '../open.ts'
+import { openTracing } from '../observe/trace.ts'
+import { metaKey } from '../replica/row-keys.ts'
+import { openLevelStore } from '../store/level.ts'
+import type { OpeningReport, Store } from '../store/store.ts'
+import { openWsTransport } from '../transport/ws.ts'
 import { OutOfReach, UsageError } from './command.ts'
 import type { Answer, Call } from './command.ts'
 import { lineOf } from './commands/config.ts'
 import { dropOwner, noteOwner, ownerOf, socketPath, tokensPath } from './data-dir.ts'
-import { resolveSettings } from './settings.ts'
+import { resolveSettings, textOf } from './settings.ts'
 import { countText } from './screen.ts'
 
 /** How long a stop may take before it is forced. A guess: a full batch on a slow disk, and streams that say goodbye. */
@@ -67,34 +82,99 @@ export async function up(call: Call): Promise<Answer | undefined> {
 
 async function start(config: Config, onDamage: 'refuse' | 'set-aside', log: Log): Promise<Running> {
   const { dir, durability, keepMs, keepBytes, cacheBytes } = config
-  const node = await openNode({
-    dir,
-    durability,
-    log: { keepMs, keepBytes },
-    cacheBytes,
-    onDamage,
-    agent: 'operator',
-  }).catch((error: unknown) => {
+  const store = await openLevelStore({ dir, onDamage }).catch((error: unknown) => {
     throw inUse(error, dir)
   })
+  let node: SkeinNode | undefined
   try {
-    for (const line of openingLines(node.status().opening)) log.store.warn(line)
+    for (const line of openingLines(store.opening)) log.store.warn(line)
     const metrics = openMetrics({ process: true })
-    watchNode(metrics, node)
-    const listen = openTransport(config, log)
+    const identity = await identityFor(config, store, log)
+    const network = await networkFor(config, identity, log, metrics)
+    node = await SkeinNode.open({
+      store,
+      agent: 'operator',
+      durability,
+      retention: { keepMs, keepBytes },
+      cacheBytes,
+      // Fresh from the system at every call: a restored or cloned disk gives no sign, so nothing on it may decide this.
+      fresh: () => randomBytes(8).toString('hex'),
+      now: Date.now,
+      ...(identity !== undefined && { node: identity.node }),
+      network,
+      observer: observerOf({ log, metrics, tracing: openTracing(identity?.node ?? dir) }),
+    }).catch((error: unknown) => {
+      throw taken(error, config.listen, '--listen')
+    })
+    gaugesOf(metrics, node)
     const http = await openHttp(config, node, metrics, log)
     noteOwner(dir, { pid: process.pid, since: new Date().toISOString(), ...(http !== undefined && { http: http.url }) })
-    return { node, http, listen, log }
+    return { node, http, listen: node.status().addresses, log }
   } catch (error) {
-    await node.close()
+    await (node ?? store).close()
     throw error
   }
 }
 
-/** The seam for the network: the driver of the machine takes a transport here, and answers where it listens. */
-function openTransport({ join: others }: Config, log: Log): readonly string[] {
-  if (others.length > 0) log.transport.warn('this version does not connect to others yet: it runs alone')
-  return []
+/**
+ * Who this node is. A fresh directory gets a key; one that was made without keeps its name while it needs no proof. With a fleet
+ * key it does: then it becomes somebody new, as a restored copy must, beside the node that it was taken from.
+ */
+async function identityFor({ dir, fleetKey }: Config, store: Store, log: Log): Promise<NodeIdentity | undefined> {
+  const stored = store.get(metaKey('node'))
+  const known = stored === undefined ? undefined : binaryString(stored)
+  if (known === undefined || existsSync(join(dir, 'identity.key'))) return openIdentity(dir, known)
+  if (fleetKey === undefined) return undefined
+  const identity = await openIdentity(dir, undefined)
+  log.node.warn(
+    { before: known, node: identity.node },
+    'this directory had no identity key: it is another node from now on',
+  )
+  return identity
+}
+
+async function networkFor(
+  config: Config,
+  identity: NodeIdentity | undefined,
+  log: Log,
+  metrics: Metrics,
+): Promise<NetworkConfig> {
+  const { listen, advertise, zone, spaces, fleetKey, oldFleetKeys } = config
+  if (config.transport !== 'ws')
+    throw new UsageError(`this version talks to others over ws only, not over ${config.transport}`)
+  const tls = tlsOf(config)
+  const { addresses, unknown } = await resolveJoin(config.join, tls?.cert !== undefined)
+  for (const name of unknown) log.transport.warn(`nobody to begin with under that name: ${name}`)
+  const fleetKeys = fleetKey === undefined ? [] : parseFleetKeys([fleetKey, ...oldFleetKeys])
+  const transport = openWsTransport({
+    listen: listen === undefined ? [] : [`${tls?.cert === undefined ? 'ws' : 'wss'}://${endpointText(listen)}`],
+    ...(advertise !== undefined && { advertise: [advertise] }),
+    ...(identity !== undefined && { security: { fleetKeys, identity } }),
+    ...(tls !== undefined && { tls }),
+    tell(event) {
+      const code = event.kind === 'refused' ? event.reason : event.code
+      metrics.counter('peer_faults_total', { code })()
+      log.transport.info({ remote: event.remote, code }, event.what)
+    },
+  })
+  return {
+    transports: listen === undefined && addresses.length === 0 ? [] : [transport],
+    join: addresses,
+    zone,
+    // The handshake keeps fleets apart. This must not follow the key: that one changes while the fleet runs.
+    fleet: '0000000000000000',
+    roster: 'auto',
+    holds: (space) => holdsSpace(spaces, space),
+  }
+}
+
+function tlsOf({ tlsCert, tlsKey, tlsCa }: Config): { cert?: string; key?: string; ca?: string } | undefined {
+  if (tlsCert === undefined && tlsCa === undefined) return undefined
+  return {
+    ...(tlsCert !== undefined && { cert: textOf(tlsCert) }),
+    ...(tlsKey !== undefined && { key: textOf(tlsKey) }),
+    ...(tlsCa !== undefined && { ca: textOf(tlsCa) }),
+  }
 }
 
 async function openHttp(config: Config, node: SkeinNode, metrics: Metrics, log: Log): Promise<HttpServer | undefined> {
@@ -105,6 +185,7 @@ async function openHttp(config: Config, node: SkeinNode, metrics: Metrics, log: 
   try {
     return await createHttp({
       node,
+      fleet: nodeFleet(node),
       host: http.host,
       port: http.port,
       ...(socket !== undefined && { socketPath: socket }),
@@ -115,28 +196,8 @@ async function openHttp(config: Config, node: SkeinNode, metrics: Metrics, log: 
       logger: log.http,
     })
   } catch (error) {
-    throw taken(error, endpointText(http), '--http')
+    throw taken(error, http, '--http')
   }
-}
-
-/** Gauges are asked for when somebody reads the metrics; until then they cost nothing. */
-function watchNode(metrics: Metrics, node: SkeinNode): void {
-  const sum = (of: (space: NodeStatus['spaces'][number]) => number) => () =>
-    [[{}, node.status().spaces.reduce((total, space) => total + of(space), 0)]] as const
-  metrics.gauge(
-    'cells',
-    sum(({ siblings }) => siblings),
-  )
-  metrics.gauge(
-    'entries',
-    sum(({ entries }) => entries),
-  )
-  metrics.gauge(
-    'log_bytes',
-    sum(({ logBytes }) => logBytes),
-  )
-  metrics.gauge('store_waiting_bytes', () => [[{}, node.status().waitingBytes]])
-  metrics.gauge('store_refusing', () => [[{}, node.status().state === 'open' ? 0 : 1]])
 }
 
 /** Doors first, so that nobody is promised anything any more; then the disk. */
@@ -178,22 +239,21 @@ function inUse(error: unknown, dir: string): unknown {
   )
 }
 
-function taken(error: unknown, address: string, flag: string): unknown {
-  const cause = error instanceof Error ? (error.cause as NodeJS.ErrnoException | undefined) : undefined
-  const hints: Readonly<Record<string, readonly [string, string]>> = {
-    EADDRINUSE: [
-      `${address} is in use by another program`,
-      `Is a node up already? If not, take another port: ${flag} 127.0.0.1:0 finds one.`,
-    ],
-    EACCES: [
-      `this user may not listen on ${address}`,
-      `Ports below 1024 are for the administrator: take another with ${flag}.`,
-    ],
-    EADDRNOTAVAIL: [`this host has no address ${address}`, `Give ${flag} an address of this host, or 127.0.0.1.`],
-    ENOTFOUND: [`no host is called as in ${address}`, `Give ${flag} an address of this host, or 127.0.0.1.`],
+/** An address that cannot be listened on, with what to do about it. */
+function taken(error: unknown, at: ListenAt | undefined, flag: string): unknown {
+  if (!(error instanceof SkeinError) || at === undefined) return error
+  const address = endpointText(at)
+  const { code: cause = '' } = (error.cause ?? {}) as NodeJS.ErrnoException
+  if (error.code === 'address_in_use' || cause === 'EADDRINUSE') {
+    const hint = `Is a node up already? If not, take another port: ${flag} 127.0.0.1:0 finds one.`
+    return new OutOfReach(error.code, `${address} is in use by another program`, hint)
   }
-  const known = hints[cause?.code ?? '']
-  return known === undefined ? error : new OutOfReach('listen_failed', known[0], known[1])
+  if (error.code !== 'listen_failed' && error.code !== 'address_unavailable') return error
+  const hint =
+    cause === 'EACCES'
+      ? `Ports below 1024 are for the administrator: take another with ${flag}.`
+      : `Give ${flag} an address of this host, or 127.0.0.1.`
+  return new OutOfReach(error.code, `this node cannot listen on ${address}: ${cause || error.message}`, hint)
 }
 
 function readyText({ node, http, listen }: Running, { dir }: Config, readyMs: number): string {
@@ -204,7 +264,7 @@ function readyText({ node, http, listen }: Running, { dir }: Config, readyMs: nu
     `node ${node.id} is ready after ${readyMs} ms`,
     `  data   ${dir}: ${countText(spaces.length, 'space')}, ${countText(entries, 'entry', 'entries')}`,
     `  http   ${http === undefined ? 'none' : http.url}`,
-    `  peers  ${listen.length === 0 ? 'none: it runs alone' : listen.join(', ')}`,
+    `  peers  ${listen.length === 0 ? 'nobody can dial this node' : listen.join(', ')}`,
     ...(http === undefined
       ? []
       : [
@@ -219,7 +279,7 @@ function readyText({ node, http, listen }: Running, { dir }: Config, readyMs: nu
   ].join('\n')
 }
 
-export function openingLines({ found, setAside, lostUnsynced, warnings }: NodeStatus['opening']): string[] {
+export function openingLines({ found, setAside, lostUnsynced, warnings }: OpeningReport): string[] {
   const lines = [...warnings]
   if (found === 'unclean') lines.unshift('the last run did not end in order; everything was verified')
   if (lostUnsynced !== undefined) {

@@ -7,6 +7,7 @@ import { limits } from '../base/limits.ts'
 import { didYouMean } from '../base/nearest.ts'
 import { utf8Length } from '../base/bytes.ts'
 import { logLevels, logParts } from '../observe/levels.ts'
+import { parseFleetKey } from './security/fleet-key.ts'
 import type { LogLevel, LogLevels, LogPart } from '../observe/levels.ts'
 
 export interface Reader<T> {
@@ -49,17 +50,12 @@ export function plain(takes: string, empty?: 'may be empty'): Reader<string> {
   }
 }
 
-/** Sixteen bytes as text are 22 characters in base64: what is shorter can be guessed. */
-const leastKeyLength = 22
-
 export const keyText: Reader<string> = {
   takes: 'KEY',
   read: (value) => {
     const key = text(value, 'a text')
-    if (key.length < leastKeyLength) {
-      throw new TypeError(`a key of ${key.length} characters can be guessed; \`skein key new\` makes a good one`)
-    }
-    if (/\s/.test(key)) throw new TypeError('a key holds no spaces')
+    // It says what is wrong without repeating the key.
+    parseFleetKey(key)
     return key
   },
   show: () => '(set)',

@@ -1,8 +1,9 @@
 import { expect, test } from 'vitest'
 import { environmentOf, flagOf, keysIn, resolveConfig, settingNames, settings, showSetting } from './config.ts'
 import { holdsSpace } from './config-values.ts'
+import { newFleetKey } from './security/fleet-key.ts'
 
-const key = 'k'.repeat(43)
+const key = newFleetKey()
 
 test('every default is a value that its own reader takes, and alone they are without a mistake', () => {
   const { mistakes, warnings, sources } = resolveConfig({})
@@ -79,7 +80,7 @@ const wrongFiles: readonly [title: string, text: string, finding: RegExp][] = [
   ['a scheme that is not spoken', '{ "join": ["http://a:1"] }', /http:\/\/ is not spoken here/],
   ['nothing to dial', '{ "join": "a:0" }', /names no host and port/],
   ['a part of the log that is none', '{ "log": "info,gosip=debug" }', /gosip is not one of.*Did you mean gossip\?/],
-  ['a short key', '{ "fleetKey": "secret" }', /a key of 6 characters can be guessed/],
+  ['a short key', '{ "fleetKey": "secret" }', /this is no fleet key: it does not start with skf1_/],
   ['a star in the middle', '{ "spaces": "a*b" }', /a star stands at the end only/],
 ]
 
@@ -152,7 +153,7 @@ test('variables that are no settings are told, but not those of Kubernetes or of
 
 test('a key file gives the key in use and those that are accepted', () => {
   const flags = { fleetKeyFile: ['fleet.key'] }
-  const other = 'o'.repeat(43)
+  const other = newFleetKey()
   const text = `# fleet\n${key}\n\n${other}\n`
   const found = resolveConfig({ flags, readKeyFile: () => ({ text, isPrivate: true }) })
   expect(found.config).toMatchObject({ fleetKey: key, oldFleetKeys: [other] })

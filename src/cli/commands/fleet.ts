@@ -1,5 +1,6 @@
 /** The node and the fleet round it: is it well, is it synced, and who is behind? */
 import type { Client } from '../client.ts'
+import { pathTo } from '../client.ts'
 import type { Answer, Cell, Command, Tone } from '../command.ts'
 import { countText, sizeText, timeText } from '../screen.ts'
 
@@ -8,7 +9,13 @@ export interface Peer {
   readonly address?: string
   readonly state: 'alive' | 'suspect' | 'dead' | 'left'
   readonly heardMs?: number
+  /** How long the oldest change waits that one of the two lacks. */
   readonly lagMs?: { readonly here: number; readonly there: number }
+  /** Changes that one of the two lacks. */
+  readonly lacks?: { readonly here: number; readonly there: number }
+  readonly zone?: string
+  readonly linked?: boolean
+  readonly onRoster?: boolean
   readonly queueBytes: number
   readonly stuck?: string
 }
@@ -18,6 +25,7 @@ export interface Status {
   readonly origin: string
   readonly state: string
   readonly waitingBytes: number
+  readonly addresses?: readonly string[]
   readonly spaces: readonly SpaceStatus[]
   readonly peers: readonly Peer[]
   readonly fleet: { readonly gaps: number; readonly lagMs: number; readonly queueBytes: number }
@@ -95,7 +103,10 @@ export const fleetCommands: readonly Command[] = [
         ['state', status.state === 'open' ? 'open' : `${status.state}: the disk refuses writes`],
         ['disk', status.waitingBytes === 0 ? 'has everything' : `${sizeText(status.waitingBytes)} wait for it`],
         ['synced', line],
-        ['peers', peersLine(status.peers)],
+        [
+          'peers',
+          `${peersLine(status.peers)}${status.addresses?.length ? `; this one is at ${status.addresses.join(', ')}` : ''}`,
+        ],
         ['spaces', status.spaces.length === 0 ? 'none yet' : String(status.spaces.length)],
       ].map(([name = '', what = '']) => `${name.padEnd(8)}${name === 'synced' ? screen.paint(tone, what) : what}`)
       const spaces = rows.map(([, what = '']) => `        ${what}`)
@@ -111,9 +122,34 @@ export const fleetCommands: readonly Command[] = [
   {
     name: 'peers ls',
     says: 'the other nodes, and how far behind each is',
-    more: 'BEHIND US is how long the oldest change waits that we have and the peer lacks; AHEAD OF US is the other way round.',
+    more: 'LACKS is what this node has and the disk of the peer has not yet; HAS MORE is the other way round. Logs wait for members on the roster; STUCK ON says who keeps them from being pruned.',
     examples: ['skein peers ls', 'skein peers ls --json'],
     run: (call) => peers(call.client()),
+  },
+  {
+    name: 'peers forget',
+    says: 'wait for a node no more: it is gone for good',
+    more: 'Logs are pruned without it from then on. Should it come back, it catches up by comparing everything. One that is alive is met again at once.',
+    args: [{ name: 'NODE' }],
+    examples: ['skein peers forget 6dedb4efc6684685'],
+    async run(call) {
+      const [node = ''] = call.args
+      const data = await call.client().delete(pathTo('peers', node))
+      return { data, text: `${node} is forgotten` }
+    },
+  },
+  {
+    name: 'peers roster',
+    says: 'whom the logs of this node wait for; with NODE, wait for that one too',
+    args: [{ name: 'NODE', optional: true }],
+    examples: ['skein peers roster', 'skein peers roster 6dedb4efc6684685'],
+    async run(call) {
+      const [node] = call.args
+      const client = call.client()
+      const answer = node === undefined ? client.get(pathTo('roster')) : client.json('PUT', pathTo('roster', node))
+      const { roster } = (await answer) as { readonly roster: readonly string[] }
+      return { data: roster, text: roster.join('\n') || 'nobody' }
+    },
   },
   {
     name: 'sync',
@@ -190,9 +226,10 @@ export const peerColumns: readonly string[] = [
   'address',
   'state',
   'heard',
-  'behind us',
-  'ahead of us',
+  'lacks',
+  'has more',
   'queue',
+  'roster',
   'stuck on',
 ]
 
@@ -203,36 +240,44 @@ const stateTones: Readonly<Record<Peer['state'], Tone>> = {
   left: 'dim',
 }
 
-export function peerRow({ node, address = '', state, heardMs, lagMs, queueBytes, stuck = '' }: Peer): Cell[] {
+export function peerRow(peer: Peer): Cell[] {
+  const { node, address = '', state, heardMs, queueBytes, onRoster, stuck = '' } = peer
   return [
     node,
     address,
     { text: state, tone: stateTones[state] },
-    heardMs === undefined ? 'never' : `${timeText(heardMs)} ago`,
-    lagMs === undefined ? '' : lagText(lagMs.there),
-    lagMs === undefined ? '' : lagText(lagMs.here),
+    heardMs === undefined ? 'never' : heardMs < 1000 ? 'now' : `${timeText(heardMs)} ago`,
+    distance(peer, 'there'),
+    distance(peer, 'here'),
     queueBytes === 0 ? '' : sizeText(queueBytes),
+    onRoster === true ? 'yes' : '',
     stuck,
   ]
 }
 
-function lagText(ms: number): string {
-  return ms === 0 ? 'no' : timeText(ms)
+/** What one of the two lacks, in changes and, where it is known, since when. Empty: nothing that is known of. */
+function distance({ lacks, lagMs }: Peer, who: 'here' | 'there'): string {
+  const parts = [
+    ...(lacks === undefined || lacks[who] === 0 ? [] : [countText(lacks[who], 'change')]),
+    ...(lagMs === undefined || lagMs[who] === 0 ? [] : [timeText(lagMs[who])]),
+  ]
+  return parts.join(', ')
 }
 
 /** One sentence: the question that everybody asks first. */
 export function inWords({ state, peers: all, fleet }: Status): { readonly line: string; readonly tone: Tone } {
   if (state !== 'open') return { line: `the node takes no writes: ${state}`, tone: 'bad' }
   if (fleet.gaps > 0) {
-    const what = `${countText(fleet.gaps, 'change')} of others not here yet, the oldest for ${timeText(fleet.lagMs)}`
+    const since = fleet.lagMs === 0 ? '' : `, the oldest for ${timeText(fleet.lagMs)}`
+    const what = `${countText(fleet.gaps, 'change')} of others not here yet${since}`
     return { line: `no: ${what}`, tone: 'bad' }
   }
   const here = all.filter((peer) => peer.state === 'alive' || peer.state === 'suspect')
   if (all.length === 0) return { line: 'nobody else is known', tone: 'dim' }
   if (here.length === 0) return { line: `nobody of ${all.length} can be reached`, tone: 'doubtful' }
-  const behind = here.filter((peer) => (peer.lagMs?.there ?? 0) > 0)
+  const behind = here.filter((peer) => distance(peer, 'there') !== '')
   if (behind.length > 0) {
-    const names = behind.map((peer) => `${peer.node} by ${timeText(peer.lagMs?.there ?? 0)}`)
+    const names = behind.map((peer) => `${peer.node} by ${distance(peer, 'there')}`)
     return { line: `all is here; behind are ${names.join(', ')}`, tone: 'doubtful' }
   }
   return { line: `yes, with all ${here.length} that can be reached`, tone: 'good' }

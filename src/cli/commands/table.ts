@@ -6,6 +6,7 @@ import { doctorCommand } from './doctor.ts'
 import { entryCommands } from './entries.ts'
 import { backupCommands } from './backup.ts'
 import { fleetCommands } from './fleet.ts'
+import { keyCommands } from './keys.ts'
 import { lineCommands } from './lines.ts'
 import { tokenCommands } from './tokens.ts'
 import { topCommand } from './top.ts'
@@ -20,6 +21,7 @@ export const commands: readonly Command[] = [
   topCommand,
   ...backupCommands,
   ...lineCommands,
+  ...keyCommands,
   ...tokenCommands,
   doctorCommand,
   configCheckCommand,
