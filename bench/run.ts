@@ -2,6 +2,7 @@
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { crdt } from './crdt.ts'
+import { hopSuite } from './hop.ts'
 import { machine } from './machine.ts'
 import { memory } from './memory.ts'
 import { svgOf } from './plot.ts'
@@ -12,7 +13,7 @@ import type { Suite } from './scenario.ts'
 import { store } from './store.ts'
 import { sync } from './sync.ts'
 
-const suites: readonly Suite[] = [crdt, store, memory, sync, scale]
+const suites: readonly Suite[] = [crdt, store, memory, sync, scale, hopSuite]
 
 const help = `npm run bench -- [suite …] [options]
 

@@ -1,13 +1,17 @@
 /** Opening a node inside a process: the one place, beside the command line, that picks adapters. */
-import { randomBytes } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
+import { utf8Length } from './base/bytes.ts'
 import { SkeinError } from './base/errors.ts'
 import type { Retention } from './replica/space.ts'
 import { SkeinNode } from './node/node.ts'
+import type { NetworkConfig, Observer } from './node/node.ts'
 import type { Durability } from './node/receipt.ts'
 import { checkDurability, checkName, checkOptions } from './node/space-handle.ts'
 import { limits } from './base/limits.ts'
 import { openLevelStore } from './store/level.ts'
 import { openMemoryStore } from './store/memory.ts'
+import type { Transport } from './transport/transport.ts'
+import { openWsTransport } from './transport/ws.ts'
 
 export interface OpenOptions {
   /** The data directory, made when it is not there. */
@@ -24,6 +28,24 @@ export interface OpenOptions {
   readonly cacheBytes?: number
   /** What to do with a damaged directory: refuse to open it, or move it aside whole and start empty. */
   readonly onDamage?: 'refuse' | 'set-aside'
+  /** Where other nodes can dial this one: `ws://127.0.0.1:7400`; port 0 is any that is free. */
+  readonly listen?: string | readonly string[]
+  /** Where other nodes reach this one, where that differs from `listen`: a name, a mapped port. */
+  readonly advertise?: string | readonly string[]
+  /** Nodes to begin with; the others of the fleet are heard of from them, and remembered. */
+  readonly join?: string | readonly string[]
+  /** The fleet's name, the same on all its nodes: nodes of another are refused. */
+  readonly fleet?: string
+  /** Where the node stands: broadcast prefers neighbours of its own zone. */
+  readonly zone?: string
+  /** Which of the spaces that others have this node holds too: all, or those with these names; `runs-*` names by prefix. */
+  readonly spaces?: 'all' | readonly string[]
+  /** Do logs wait for every member that was ever met, or for those that an operator adds? */
+  readonly roster?: 'auto' | 'manual'
+  /** Carriers of the program's own, in place of the WebSocket one. */
+  readonly transports?: readonly Transport[]
+  /** What happens in the node, for logs and metrics. */
+  readonly observer?: Observer
 }
 
 const known: ReadonlySet<string> = new Set([
@@ -34,6 +56,15 @@ const known: ReadonlySet<string> = new Set([
   'log',
   'cacheBytes',
   'onDamage',
+  'listen',
+  'advertise',
+  'join',
+  'fleet',
+  'zone',
+  'spaces',
+  'roster',
+  'transports',
+  'observer',
 ] satisfies (keyof OpenOptions)[])
 
 const dayMs = 24 * 60 * 60 * 1000
@@ -55,6 +86,8 @@ export async function openNode(options: OpenOptions): Promise<SkeinNode> {
   for (const [name, value] of Object.entries({ cacheBytes, ...retention })) {
     if (!(typeof value === 'number' && value >= 0)) throw invalid(`${name} must be a number from 0`)
   }
+  const network = networkOf(options)
+  const { observer } = options
   const store = dir === undefined ? openMemoryStore() : await openLevelStore({ dir, onDamage })
   try {
     return await SkeinNode.open({
@@ -66,11 +99,48 @@ export async function openNode(options: OpenOptions): Promise<SkeinNode> {
       // Fresh from the system at every open: a restored or cloned disk gives no sign, so nothing on it may decide this.
       fresh: () => randomBytes(8).toString('hex'),
       now: Date.now,
+      ...(network && { network }),
+      ...(observer && { observer }),
     })
   } catch (error) {
     await store.close()
     throw error
   }
+}
+
+/** How it meets others; undefined for a replica that is purely local. */
+function networkOf(options: OpenOptions): NetworkConfig | undefined {
+  const listen = listOf('listen', options.listen)
+  const join = listOf('join', options.join)
+  const advertise = listOf('advertise', options.advertise)
+  const { fleet = 'default', zone = '', spaces = 'all', roster = 'auto', transports } = options
+  for (const [name, text] of Object.entries({ fleet, zone })) {
+    if (typeof text !== 'string' || !text.isWellFormed()) throw invalid(`${name} is a text`)
+  }
+  if (utf8Length(zone) > limits.zoneBytes) throw invalid(`zone is longer than ${limits.zoneBytes} bytes`)
+  if (roster !== 'auto' && roster !== 'manual') throw invalid('roster is auto or manual')
+  const names = spaces === 'all' ? ['*'] : listOf('spaces', spaces)
+  if (listen.length + join.length === 0 && transports === undefined) return undefined
+  return {
+    transports: transports ?? [openWsTransport({ listen, ...(advertise.length > 0 && { advertise }) })],
+    join,
+    zone,
+    fleet: fleetIdOf(fleet),
+    roster,
+    holds: (space) => names.some((name) => (name.endsWith('*') ? space.startsWith(name.slice(0, -1)) : space === name)),
+  }
+}
+
+/** What links call a fleet. Not a secret: it only keeps those apart who were never meant to meet. */
+function fleetIdOf(name: string): string {
+  return createHash('sha256').update(`skein fleet ${name}`).digest('hex').slice(0, 16)
+}
+
+function listOf(name: string, value: string | readonly string[] | undefined): readonly string[] {
+  if (value === undefined) return []
+  const list = typeof value === 'string' ? [value] : value
+  if (Array.isArray(list) && list.every((one) => typeof one === 'string' && one !== '')) return list as string[]
+  throw invalid(`${name} is a text or a list of texts`)
 }
 
 function invalid(message: string): SkeinError {
