@@ -77,7 +77,10 @@ async function open(order: Order & { readonly kind: 'open' }): Promise<void> {
 function write({ system, size }: Order & { readonly kind: 'write' }): void {
   const at = nowNs()
   if (system === 'skein') {
-    node?.space('hop').register('k').set({ at: at.toString(), text: 'x'.repeat(size) })
+    node
+      ?.space('hop')
+      .register('k')
+      .set({ at: at.toString(), text: 'x'.repeat(size) })
     return
   }
   const bytes = Buffer.alloc(Math.max(stampBytes, size))

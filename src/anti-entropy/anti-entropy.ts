@@ -260,6 +260,17 @@ export class AntiEntropy {
     }
   }
 
+  /** Does a peer wait for word that something is on the own disk, and it is in memory? */
+  get isAsked(): boolean {
+    for (const peer of this.#peers.values()) {
+      for (const [id, wanted] of peer.wanted) {
+        const vector = this.#find(id)?.vector
+        for (const [origin, seq] of wanted) if ((vector?.get(origin) ?? 0) >= seq) return true
+      }
+    }
+    return false
+  }
+
   /** Greets a peer about a space, and wants to be greeted back, whatever is found. */
   compare(node: NodeId, space: Space): void {
     if (this.#peers.get(node)?.spaces.has(space.id) === true) this.#greet(node, space, space.id, true)

@@ -19,6 +19,8 @@ export interface CommitsHost {
   synced(): void
   /** Something waits for the disk itself before it may leave: the next batch should be synced. */
   readonly awaitsDisk: boolean
+  /** Others are waiting for what is written here. */
+  readonly linked: boolean
   /** Must it be synced at all, sooner or later? Who is alone keeps what it wrote at `os` as it is. */
   readonly syncs: boolean
 }
@@ -28,6 +30,10 @@ const retryFirstMs = 100
 const retryMostMs = 5_000
 /** Writers behind one batch from which on it pays to tell them in two halves. A guess. */
 const worthHalving = 16
+/** How long a batch gathers while nobody waits for it: the processor is for those who do. A guess: beside a hop it is nothing. */
+const idleMs = 5
+/** Bytes that do not gather longer. A guess: a batch of them takes about as long as it waits. */
+const idleBytes = 262_144
 /** How long what was written at `os` waits for a sync, where others count on this disk. A guess: some rounds of gossip. */
 const syncEveryMs = 1_000
 
@@ -83,6 +89,7 @@ export class Commits {
   #waiting: Waiters[] = []
   #retry: { timer: NodeJS.Timeout; wake: () => void } | undefined
   #syncTimer: NodeJS.Timeout | undefined
+  #idleTimer: NodeJS.Timeout | undefined
   /** For metrics: how many batches were written, and how long the last took. */
   readonly figures: { batches: number; lastMs: number } = { batches: 0, lastMs: 0 }
 
@@ -134,18 +141,35 @@ export class Commits {
     for (const waiters of this.#waiting) if (waiters.batch === batch) return waiters.join()
     const waiters = new Waiters(batch)
     this.#waiting.push(waiters)
+    this.kick()
     return waiters.join()
   }
 
   /** Resolves when everything written so far is as durable as it asked to be. */
   async flush(): Promise<void> {
-    this.kick()
     await this.whenStored(this.#replica.dirty ? this.#replica.batch : this.#replica.batch - 1)
   }
 
-  /** Begins a commit unless one is under way, which goes on with what gathers. */
+  /** Something waits for the disk: it is written now if somebody waits for that, and else in a moment. */
   kick(): void {
-    if (!this.#replica.dirty || this.#state === 'closed') return
+    // A refusal outside a commit is one that stands.
+    if (this.#state === 'closed' || this.#committing !== undefined || this.#refusal !== undefined) return
+    const isAwaited = this.#waiting.length > 0 || this.#state === 'closing' || this.#host.awaitsDisk
+    if (!this.#replica.dirty) {
+      const mayHelp = this.#synced < this.#stored && this.#store.supports.durability === 'disk'
+      if (mayHelp && this.#host.awaitsDisk) void this.sync()
+    } else if (isAwaited || !this.#host.linked || this.#replica.waitingBytes > idleBytes) this.#start()
+    else if (this.#idleTimer === undefined) {
+      this.#idleTimer = setTimeout(() => {
+        this.#idleTimer = undefined
+        if (this.#replica.dirty && this.#state !== 'closed') this.#start()
+      }, idleMs)
+    }
+  }
+
+  #start(): void {
+    clearTimeout(this.#idleTimer)
+    this.#idleTimer = undefined
     this.#committing ??= this.#gathered()
       .then(() => this.#commit())
       .catch((error: unknown) => {
@@ -183,6 +207,7 @@ export class Commits {
   async close(): Promise<void> {
     this.#state = 'closing'
     clearTimeout(this.#syncTimer)
+    clearTimeout(this.#idleTimer)
     this.#retry?.wake()
     try {
       // After a refusal that stood there is nothing more to try.
@@ -196,10 +221,11 @@ export class Commits {
 
   /**
    * One turn of the event loop gathers everything that is written in it. While there is but one writer it is not kept waiting
-   * for company: what is written without an `await` in between still goes together.
+   * for company: what is written without an `await` in between still goes together. Where others are linked, what was sent to
+   * them leaves first, and who watches is told: making a batch takes longer than both.
    */
   #gathered(): Promise<void> {
-    return this.#alone ? Promise.resolve() : nextTurn()
+    return this.#alone && !this.#host.linked ? Promise.resolve() : nextTurn()
   }
 
   /**
@@ -218,7 +244,7 @@ export class Commits {
       if (!isDurable && this.#host.syncs) this.#syncSoon()
       const told = this.#waiting.filter((waiters) => waiters.batch <= this.#stored)
       this.#waiting = this.#waiting.filter((waiters) => waiters.batch > this.#stored)
-      underWay = this.#replica.dirty ? this.#begin() : undefined
+      underWay = this.#goesOn ? this.#begin() : undefined
       if (underWay === undefined && told.some(({ count }) => count >= worthHalving)) {
         for (const waiters of told) waiters.tellHalf()
         await nextTurn()
@@ -229,6 +255,14 @@ export class Commits {
       await this.#gathered()
       if (this.#replica.dirty) underWay = this.#begin()
     }
+  }
+
+  /** Is there something to write that should not gather for longer? */
+  get #goesOn(): boolean {
+    if (!this.#replica.dirty) return false
+    return (
+      !this.#host.linked || this.#waiting.length > 0 || this.#host.awaitsDisk || this.#replica.waitingBytes > idleBytes
+    )
   }
 
   /** Hands the next batch to the store. */

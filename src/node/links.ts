@@ -120,6 +120,10 @@ export class Links {
     return this.#peers.get(node)
   }
 
+  get count(): number {
+    return this.#peers.size
+  }
+
   get peers(): IterableIterator<Peer> {
     return this.#peers.values()
   }

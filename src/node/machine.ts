@@ -232,6 +232,11 @@ export class Machine {
     return this.#links.peers
   }
 
+  /** Is there a link to anybody? */
+  get linked(): boolean {
+    return this.#links.count > 0
+  }
+
   handle(input: Input, wallMs: number): readonly Output[] {
     const nowMs = this.#steady(wallMs)
     switch (input.kind) {
@@ -325,9 +330,9 @@ export class Machine {
     return this.#links.peer(node)
   }
 
-  /** Own deltas wait for the disk before they may leave: the next batch should be synced. */
+  /** Own deltas wait for the disk before they may leave, or a peer for word of it: the next batch should be synced. */
   get awaitsDisk(): boolean {
-    return this.#kept.length > 0
+    return this.#kept.length > 0 || this.#sync.isAsked
   }
 
   /** After every step: what is due, and what the parts want done. */
@@ -342,7 +347,7 @@ export class Machine {
     this.#links.timer(nowMs)
     this.#push(nowMs)
     this.#takeLinks()
-    if (this.replica.dirty) this.#out.push({ kind: 'persist' })
+    if (this.replica.dirty || this.#sync.isAsked) this.#out.push({ kind: 'persist' })
     const out = this.#out
     this.#out = []
     return out

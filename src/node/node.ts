@@ -166,6 +166,9 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
       get awaitsDisk() {
         return network.transports.length > 0 && machine.awaitsDisk
       },
+      get linked() {
+        return machine.linked
+      },
       syncs: network.transports.length > 0,
     })
     this.#chores = new Chores({
