@@ -3,11 +3,14 @@
  * one: its node takes a new incarnation when it opens, as every node does, so that no dot is used twice.
  */
 import { randomBytes } from 'node:crypto'
-import { link, mkdtemp, open, rename, rm, stat } from 'node:fs/promises'
+import { link, mkdtemp, open, readFile, rename, rm, stat } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
+import { equalBytes } from './base/bytes.ts'
 import { SkeinError } from './base/errors.ts'
 import { advance, backupBytes, chunkBytes, endBytes, headline } from './node/backup-bytes.ts'
 import type { SkeinNode } from './node/node.ts'
+import { metaKey } from './replica/row-keys.ts'
+import { keepIdentity } from './node/security/identity.ts'
 import { syncDirectory } from './store/directory.ts'
 import { openLevelStore } from './store/level.ts'
 
@@ -65,10 +68,26 @@ async function mustNotExist(path: string): Promise<void> {
   if (await exists(path)) throw new SkeinError('target_exists', `${path} exists already`)
 }
 
+const ownName = metaKey('node')
+
+export interface RestoreOptions {
+  /**
+   * The `identity.key` of the node that the backup is of, where that node is gone: the directory goes on as that node, with its
+   * budget rights. Without it the directory is a new node, which may run beside the original.
+   */
+  readonly identity?: string
+}
+
 /** Makes `dir`, which must not exist, from a backup. The whole file is checked before anything is made. */
-export async function restore(file: string, to: string): Promise<BackupReport> {
+export async function restore(file: string, to: string, { identity }: RestoreOptions = {}): Promise<BackupReport> {
   const dir = resolve(to)
   await mustNotExist(dir)
+  const key =
+    identity === undefined
+      ? undefined
+      : await readFile(identity, 'utf8').catch((error: unknown) => {
+          throw new SkeinError('file_failed', `${identity} cannot be read`, { file: identity }, error)
+        })
   let report = await checkBackup(file)
   const partial = await named(dir, mkdtemp(`${dir}.`))
   try {
@@ -76,7 +95,8 @@ export async function restore(file: string, to: string): Promise<BackupReport> {
     try {
       for await (const rows of readBackup(file, (checked) => (report = checked))) {
         const batch = store.batch()
-        for (const [key, value] of rows) batch.put(key, value)
+        // Who it was goes with the key that proves it, which no backup holds.
+        for (const [name, value] of rows) if (key !== undefined || !equalBytes(name, ownName)) batch.put(name, value)
         await store.write(batch, 'os')
       }
       // One last synced write makes all that came before durable too.
@@ -84,6 +104,7 @@ export async function restore(file: string, to: string): Promise<BackupReport> {
     } finally {
       await store.close()
     }
+    if (key !== undefined) await keepIdentity(partial, key)
     await mustNotExist(dir)
     await named(dir, rename(partial, dir))
   } catch (error) {

@@ -5,13 +5,18 @@ import { SkeinError } from './base/errors.ts'
 import type { Retention } from './replica/space.ts'
 import { SkeinNode } from './node/node.ts'
 import type { NetworkConfig, Observer } from './node/node.ts'
+import { holdsSpace } from './node/config-values.ts'
 import type { Durability } from './node/receipt.ts'
+import { parseFleetKeys } from './node/security/fleet-key.ts'
+import { ephemeralIdentity, openIdentity } from './node/security/identity.ts'
 import { checkDurability, checkName, checkOptions } from './node/space-handle.ts'
 import { limits } from './base/limits.ts'
 import { openLevelStore } from './store/level.ts'
 import { openMemoryStore } from './store/memory.ts'
-import type { Transport } from './transport/transport.ts'
+import { withNames } from './transport/names.ts'
+import type { Identity, Transport, TransportEvent } from './transport/transport.ts'
 import { openWsTransport } from './transport/ws.ts'
+import type { WsTls } from './transport/ws.ts'
 
 export interface OpenOptions {
   /** The data directory, made when it is not there. */
@@ -36,6 +41,13 @@ export interface OpenOptions {
   readonly join?: string | readonly string[]
   /** The fleet's name, the same on all its nodes: nodes of another are refused. */
   readonly fleet?: string
+  /**
+   * What the nodes of the fleet know and nobody else; without it a node stays on this host. Of several all are accepted, and
+   * the first is preferred: that is how keys are changed.
+   */
+  readonly fleetKey?: string | readonly string[]
+  /** Certificates for `wss:` addresses, as PEM. */
+  readonly tls?: WsTls
   /** Where the node stands: broadcast prefers neighbours of its own zone. */
   readonly zone?: string
   /** Which of the spaces that others have this node holds too: all, or those with these names; `runs-*` names by prefix. */
@@ -46,6 +58,8 @@ export interface OpenOptions {
   readonly transports?: readonly Transport[]
   /** What happens in the node, for logs and metrics. */
   readonly observer?: Observer
+  /** What transports tell of connections that were refused or ended badly. */
+  readonly tell?: (event: TransportEvent) => void
 }
 
 const known: ReadonlySet<string> = new Set([
@@ -60,11 +74,14 @@ const known: ReadonlySet<string> = new Set([
   'advertise',
   'join',
   'fleet',
+  'fleetKey',
+  'tls',
   'zone',
   'spaces',
   'roster',
   'transports',
   'observer',
+  'tell',
 ] satisfies (keyof OpenOptions)[])
 
 const dayMs = 24 * 60 * 60 * 1000
@@ -86,12 +103,16 @@ export async function openNode(options: OpenOptions): Promise<SkeinNode> {
   for (const [name, value] of Object.entries({ cacheBytes, ...retention })) {
     if (!(typeof value === 'number' && value >= 0)) throw invalid(`${name} must be a number from 0`)
   }
-  const network = networkOf(options)
+  const networking = networkingOf(options)
   const { observer } = options
   const store = dir === undefined ? openMemoryStore() : await openLevelStore({ dir, onDamage })
   try {
+    // The store is locked and understood by now, so the directory is ours to keep a key in.
+    const identity = dir === undefined ? ephemeralIdentity() : await openIdentity(dir, SkeinNode.known(store))
+    const network = networking?.(identity)
     return await SkeinNode.open({
       store,
+      node: identity.node,
       agent,
       durability,
       retention,
@@ -108,12 +129,13 @@ export async function openNode(options: OpenOptions): Promise<SkeinNode> {
   }
 }
 
-/** How it meets others; undefined for a replica that is purely local. */
-function networkOf(options: OpenOptions): NetworkConfig | undefined {
+/** How it meets others, once it knows who it is; undefined for a replica that is purely local. */
+function networkingOf(options: OpenOptions): ((identity: Identity) => NetworkConfig) | undefined {
   const listen = listOf('listen', options.listen)
   const join = listOf('join', options.join)
   const advertise = listOf('advertise', options.advertise)
-  const { fleet = 'default', zone = '', spaces = 'all', roster = 'auto', transports } = options
+  const fleetKeys = parseFleetKeys(listOf('fleetKey', options.fleetKey))
+  const { fleet = 'default', zone = '', spaces = 'all', roster = 'auto', transports, tls, tell } = options
   for (const [name, text] of Object.entries({ fleet, zone })) {
     if (typeof text !== 'string' || !text.isWellFormed()) throw invalid(`${name} is a text`)
   }
@@ -121,14 +143,25 @@ function networkOf(options: OpenOptions): NetworkConfig | undefined {
   if (roster !== 'auto' && roster !== 'manual') throw invalid('roster is auto or manual')
   const names = spaces === 'all' ? ['*'] : listOf('spaces', spaces)
   if (listen.length + join.length === 0 && transports === undefined) return undefined
-  return {
-    transports: transports ?? [openWsTransport({ listen, ...(advertise.length > 0 && { advertise }) })],
+  return (identity) => ({
+    transports: transports ?? [
+      withNames(
+        openWsTransport({
+          listen,
+          ...(advertise.length > 0 && { advertise }),
+          ...(fleetKeys.length > 0 && { security: { fleetKeys, identity } }),
+          ...(tls && { tls }),
+          ...(tell && { tell }),
+        }),
+        tls === undefined ? 'ws' : 'wss',
+      ),
+    ],
     join,
     zone,
     fleet: fleetIdOf(fleet),
     roster,
-    holds: (space) => names.some((name) => (name.endsWith('*') ? space.startsWith(name.slice(0, -1)) : space === name)),
-  }
+    holds: (space) => holdsSpace(names, space),
+  })
 }
 
 /** What links call a fleet. Not a secret: it only keeps those apart who were never meant to meet. */

@@ -391,7 +391,9 @@ describe('[A3] bad input', () => {
     ['nothing', 'invalid_argument', {}],
     ['both', 'invalid_argument', { dir: 'x', memory: true }],
     ['an unknown one', 'invalid_argument', { memory: true, durabillity: 'disk' }],
-    ['one of a later version', 'invalid_argument', { memory: true, join: [] }],
+    ['an address to join that is no text', 'invalid_argument', { memory: true, join: [7] }],
+    ['a fleet key that is none', 'fleet_key_invalid', { memory: true, fleetKey: 'secret' }],
+    ['a roster that is none', 'invalid_argument', { memory: true, roster: 'none' }],
     ['a dir that is no string', 'invalid_argument', { dir: 7 }],
     ['an empty dir', 'invalid_argument', { dir: '' }],
     ['a durability that is none', 'invalid_argument', { memory: true, durability: 'tape' }],
@@ -713,7 +715,7 @@ test('[A9] a backup is a moment, and a restored node writes as a new origin', as
   expect(restored.space('s').status().root).toBe(root)
   restored.space('s').counter('n').incr(1)
   expect(restored.space('s').counter('n').get().value).toBe(6)
-  expect(restored.status().node).toBe(node.status().node)
+  expect(restored.status().node).not.toBe(node.status().node)
   expect(restored.status().origin).not.toBe(node.status().origin)
 
   const bytes = await readFile(at('file'))

@@ -25,7 +25,9 @@ async function filled(): Promise<void> {
 
 test('[B1] a backup taken while the node writes comes back whole, under a new incarnation', async () => {
   await filled()
-  const report = await restore(join(dir, 'one'), join(dir, 'again') + '/')
+  const report = await restore(join(dir, 'one'), join(dir, 'again') + '/', {
+    identity: join(dir, 'data', 'identity.key'),
+  })
   expect(report.rows).toBeGreaterThan(1000)
   await using old = await openNode({ dir: join(dir, 'data') })
   await using node = await openNode({ dir: join(dir, 'again') })

@@ -3,34 +3,23 @@
  * between them. In order: settings, directory, node, transport, HTTP, ready; and back again when it is told to stop. Nothing
  * that was acknowledged is lost by a stop: the doors close first, then what waits goes to the disk.
  */
-import { randomBytes } from 'node:crypto'
-import { existsSync } from 'node:fs'
-import { join } from 'node:path'
-import { binaryString } from '../base/bytes.ts'
 import { SkeinError } from '../base/errors.ts'
 import type { Config } from '../node/config.ts'
-import { endpointText, holdsSpace } from '../node/config-values.ts'
+import { endpointText } from '../node/config-values.ts'
 import type { ListenAt } from '../node/config-values.ts'
 import { createHttp } from '../node/http/http.ts'
 import type { HttpServer } from '../node/http/http.ts'
 import { nodeFleet } from '../node/http/node-fleet.ts'
-import { resolveJoin } from '../node/join.ts'
-import { SkeinNode } from '../node/node.ts'
-import type { NetworkConfig } from '../node/node.ts'
+import type { SkeinNode } from '../node/node.ts'
 import { gaugesOf, observerOf } from '../node/observer.ts'
-import { parseFleetKeys } from '../node/security/fleet-key.ts'
-import { openIdentity } from '../node/security/identity.ts'
-import type { NodeIdentity } from '../node/security/identity.ts'
 import { TokenStore } from '../node/security/tokens.ts'
 import { openLog } from '../observe/log.ts'
 import type { Log } from '../observe/log.ts'
 import { openMetrics } from '../observe/metrics.ts'
 import type { Metrics } from '../observe/metrics.ts'
 import { openTracing } from '../observe/trace.ts'
-import { metaKey } from '../replica/row-keys.ts'
-import { openLevelStore } from '../store/level.ts'
-import type { OpeningReport, Store } from '../store/store.ts'
-import { openWsTransport } from '../transport/ws.ts'
+import { openNode } from '../open.ts'
+import type { OpeningReport } from '../store/store.ts'
 import { OutOfReach, UsageError } from './command.ts'
 import type { Answer, Call } from './command.ts'
 import { lineOf } from './commands/config.ts'
@@ -81,90 +70,43 @@ export async function up(call: Call): Promise<Answer | undefined> {
 }
 
 async function start(config: Config, onDamage: 'refuse' | 'set-aside', log: Log): Promise<Running> {
-  const { dir, durability, keepMs, keepBytes, cacheBytes } = config
-  const store = await openLevelStore({ dir, onDamage }).catch((error: unknown) => {
-    throw inUse(error, dir)
-  })
-  let node: SkeinNode | undefined
-  try {
-    for (const line of openingLines(store.opening)) log.store.warn(line)
-    const metrics = openMetrics({ process: true })
-    const identity = await identityFor(config, store, log)
-    const network = await networkFor(config, identity, log, metrics)
-    node = await SkeinNode.open({
-      store,
-      agent: 'operator',
-      durability,
-      retention: { keepMs, keepBytes },
-      cacheBytes,
-      // Fresh from the system at every call: a restored or cloned disk gives no sign, so nothing on it may decide this.
-      fresh: () => randomBytes(8).toString('hex'),
-      now: Date.now,
-      ...(identity !== undefined && { node: identity.node }),
-      network,
-      observer: observerOf({ log, metrics, tracing: openTracing(identity?.node ?? dir) }),
-    }).catch((error: unknown) => {
-      throw taken(error, config.listen, '--listen')
-    })
-    gaugesOf(metrics, node)
-    const http = await openHttp(config, node, metrics, log)
-    noteOwner(dir, { pid: process.pid, since: new Date().toISOString(), ...(http !== undefined && { http: http.url }) })
-    return { node, http, listen: node.status().addresses, log }
-  } catch (error) {
-    await (node ?? store).close()
-    throw error
-  }
-}
-
-/**
- * Who this node is. A fresh directory gets a key; one that was made without keeps its name while it needs no proof. With a fleet
- * key it does: then it becomes somebody new, as a restored copy must, beside the node that it was taken from.
- */
-async function identityFor({ dir, fleetKey }: Config, store: Store, log: Log): Promise<NodeIdentity | undefined> {
-  const stored = store.get(metaKey('node'))
-  const known = stored === undefined ? undefined : binaryString(stored)
-  if (known === undefined || existsSync(join(dir, 'identity.key'))) return openIdentity(dir, known)
-  if (fleetKey === undefined) return undefined
-  const identity = await openIdentity(dir, undefined)
-  log.node.warn(
-    { before: known, node: identity.node },
-    'this directory had no identity key: it is another node from now on',
-  )
-  return identity
-}
-
-async function networkFor(
-  config: Config,
-  identity: NodeIdentity | undefined,
-  log: Log,
-  metrics: Metrics,
-): Promise<NetworkConfig> {
-  const { listen, advertise, zone, spaces, fleetKey, oldFleetKeys } = config
+  const { dir, durability, keepMs, keepBytes, cacheBytes, listen, advertise, zone, spaces } = config
   if (config.transport !== 'ws')
     throw new UsageError(`this version talks to others over ws only, not over ${config.transport}`)
+  const metrics = openMetrics({ process: true })
   const tls = tlsOf(config)
-  const { addresses, unknown } = await resolveJoin(config.join, tls?.cert !== undefined)
-  for (const name of unknown) log.transport.warn(`nobody to begin with under that name: ${name}`)
-  const fleetKeys = fleetKey === undefined ? [] : parseFleetKeys([fleetKey, ...oldFleetKeys])
-  const transport = openWsTransport({
+  const node = await openNode({
+    dir,
+    onDamage,
+    agent: 'operator',
+    durability,
+    log: { keepMs, keepBytes },
+    cacheBytes,
     listen: listen === undefined ? [] : [`${tls?.cert === undefined ? 'ws' : 'wss'}://${endpointText(listen)}`],
-    ...(advertise !== undefined && { advertise: [advertise] }),
-    ...(identity !== undefined && { security: { fleetKeys, identity } }),
+    advertise: advertise === undefined ? [] : [advertise],
+    join: config.join.map((at) => (at.kind === 'dns' ? `dns:${endpointText(at)}` : at.address)),
+    fleetKey: [config.fleetKey, ...config.oldFleetKeys].filter((key) => key !== undefined),
     ...(tls !== undefined && { tls }),
+    zone,
+    spaces,
+    observer: observerOf({ log, metrics, tracing: openTracing(dir) }),
     tell(event) {
       const code = event.kind === 'refused' ? event.reason : event.code
       metrics.counter('peer_faults_total', { code })()
       log.transport.info({ remote: event.remote, code }, event.what)
     },
+  }).catch((error: unknown) => {
+    throw taken(inUse(error, dir), listen, '--listen')
   })
-  return {
-    transports: listen === undefined && addresses.length === 0 ? [] : [transport],
-    join: addresses,
-    zone,
-    // The handshake keeps fleets apart. This must not follow the key: that one changes while the fleet runs.
-    fleet: '0000000000000000',
-    roster: 'auto',
-    holds: (space) => holdsSpace(spaces, space),
+  try {
+    for (const line of openingLines(node.status().opening)) log.store.warn(line)
+    gaugesOf(metrics, node)
+    const http = await openHttp(config, node, metrics, log)
+    noteOwner(dir, { pid: process.pid, since: new Date().toISOString(), ...(http !== undefined && { http: http.url }) })
+    return { node, http, listen: node.status().addresses, log }
+  } catch (error) {
+    await node.close()
+    throw error
   }
 }
 

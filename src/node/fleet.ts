@@ -77,6 +77,7 @@ export class Fleet {
   readonly #host: FleetHost
   readonly #listeners = new Set<(event: MachineEvent) => void>()
   #closed = false
+  #gapsSinceMs: number | undefined
 
   constructor(host: FleetHost) {
     this.#host = host
@@ -229,6 +230,23 @@ export class Fleet {
       return { space: name, equal: isEqual(space), root: rootText(tree.root), entries, members }
     })
     return { spaces: verdicts, exchanged: [...sums.values()] }
+  }
+
+  /** What is known to exist and is not here yet, for how long that has been so, and what waits for peers. */
+  health(): { readonly gaps: number; readonly lagMs: number; readonly queueBytes: number } {
+    const { machine } = this.#host
+    let gaps = 0
+    for (const space of machine.replica.spaces) {
+      // Several peers have the same that is lacking here: the one that is furthest ahead tells how much there is.
+      let most = space.waiting.size
+      for (const { node } of this.#holders(space)) most = Math.max(most, this.lag(space, node).thisLacks)
+      gaps += most
+    }
+    if (gaps === 0) this.#gapsSinceMs = undefined
+    else this.#gapsSinceMs ??= this.#host.now()
+    let queueBytes = 0
+    for (const { queue } of machine.peers) queueBytes += queue.heldBytes
+    return { gaps, lagMs: this.#gapsSinceMs === undefined ? 0 : this.#host.now() - this.#gapsSinceMs, queueBytes }
   }
 
   /** How far apart this node and a member are, as far as is known. */

@@ -194,6 +194,12 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
     })
   }
 
+  /** The node that a store says it belongs to. */
+  static known(store: Store): string | undefined {
+    const stored = store.get(metaKey('node'))
+    return stored === undefined ? undefined : binaryString(stored)
+  }
+
   /**
    * Listens, since a node must know its own address; reads what must be in memory (names, spaces, vectors), not the entries;
    * then answers who has dialled it, and dials.
@@ -217,8 +223,7 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
 
   static async #load(config: NodeConfig): Promise<SkeinNode> {
     const { store } = config
-    const stored = store.get(metaKey('node'))
-    const before = stored === undefined ? undefined : binaryString(stored)
+    const before = SkeinNode.known(store)
     const id = config.node ?? before ?? config.fresh()
     const met = Peers.read(store)
     const node = new SkeinNode(config, id, Peers.addresses(met), Peers.roster(met, id))

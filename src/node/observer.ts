@@ -142,8 +142,9 @@ export function gaugesOf(metrics: Metrics, node: SkeinNode): void {
     const states = Map.groupBy(node.machine.membership.members(), ({ state }) => state)
     return [...states].map(([state, members]) => [{ state }, members.length] as const)
   })
-  metrics.gauge('vector_divergence', () => {
-    const lacking = node.peers.list().map(({ spaces: lags }) => lags.reduce((sum, { thisLacks }) => sum + thisLacks, 0))
-    return [[{}, Math.max(0, ...lacking)]]
-  })
+  metrics.gauge('vector_divergence', () => [[{}, node.fleet.health().gaps]])
+  metrics.gauge(
+    'waiting_room',
+    total(({ waiting }) => waiting.size),
+  )
 }

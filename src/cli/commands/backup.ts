@@ -24,16 +24,20 @@ export const backupCommands: readonly Command[] = [
   {
     name: 'restore',
     says: 'make a data directory, which must not exist, from a backup',
-    more: 'The whole file is checked before anything is made. The directory is the same node at an earlier moment: run the original or the copy, not both.',
+    more: 'The whole file is checked before anything is made. The directory is a new node and may run beside the original. To replace a node that is gone, budget rights included, give the `identity.key` of its directory.',
     args: [{ name: 'FILE' }],
-    options: { dir: { takes: 'DIR', help: 'The directory to make (skein-data).' } },
+    options: {
+      dir: { takes: 'DIR', help: 'The directory to make (skein-data).' },
+      identity: { takes: 'FILE', help: 'The identity.key of the node that the backup is of.' },
+    },
     examples: ['skein restore before-upgrade.skein --dir restored'],
     local: true,
     async run(call) {
       const [file = ''] = call.args
       const dir = call.text('dir') ?? 'skein-data'
       const { restore } = await import('../../backup.ts')
-      const report = await restore(file, dir)
+      const identity = call.text('identity')
+      const report = await restore(file, dir, identity === undefined ? {} : { identity })
       return { data: { ...report, dir }, text: `${countText(report.rows, 'row')} restored into ${dir}` }
     },
   },

@@ -56,13 +56,7 @@ export function nodeFleet(node: SkeinNode): FleetView {
         return { met: false, ...node.fleet.visibility(space, dots) }
       }
     },
-    health() {
-      const peers = node.peers.list()
-      // Several peers lack the same of us, and we the same of them: the one that is furthest ahead tells how much there is.
-      const gaps = Math.max(0, ...peers.map(({ spaces }) => sum(spaces, 'thisLacks')))
-      const queueBytes = [...node.machine.peers].reduce((total, { queue }) => total + queue.heldBytes, 0)
-      return { gaps, lagMs: 0, queueBytes }
-    },
+    health: () => node.fleet.health(),
   }
 }
 

@@ -65,6 +65,13 @@ export async function openIdentity(dir: string, known: string | undefined): Prom
   return identity
 }
 
+/** Puts an identity that was kept elsewhere into a directory that has none. */
+export async function keepIdentity(dir: string, text: string): Promise<void> {
+  const secret = parseSecretText(start, text)
+  if (typeof secret === 'string') throw new SkeinError('identity_damaged', `this is no identity key: ${secret}`)
+  await create(dir, secret)
+}
+
 /** Whole or not at all, and for this user alone from its first byte. */
 async function create(dir: string, secret: Uint8Array): Promise<void> {
   const fresh = join(dir, freshName)
