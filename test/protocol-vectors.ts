@@ -201,7 +201,14 @@ function frames(): Frame[] {
       space: id,
       session: 1,
       heads: [
-        { origin: a, seq: 7, chain: bytes(16, 0), time: 1000, context: [{ origin: b, seq: 299 }] },
+        {
+          origin: a,
+          seq: 7,
+          chain: bytes(16, 0),
+          time: 1000,
+          context: [{ origin: b, seq: 299 }],
+          links: bytes(16, 80),
+        },
         {
           origin: b,
           seq: 300,

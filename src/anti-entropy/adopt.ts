@@ -18,14 +18,14 @@ import { limits } from '../base/limits.ts'
 import { cellKey } from '../crdt/change.ts'
 import { compareSiblings, hasDot } from '../crdt/cell.ts'
 import type { Sibling } from '../crdt/cell.ts'
-import { decodeDelta } from '../crdt/delta.ts'
+import { decodeDelta, linkBytes } from '../crdt/delta.ts'
 import type { ClearEntry } from '../crdt/delta.ts'
 import { covers } from '../crdt/dot.ts'
 import type { OriginId, ReadonlyVector, Vector } from '../crdt/dot.ts'
 import { decodeSnapshot } from '../crdt/state.ts'
 import { Buckets, Staging, gather, joining, noCells, replacing } from '../replica/adoption.ts'
 import type { Moment } from '../replica/adoption.ts'
-import { meet } from '../replica/forks.ts'
+import { meet, runBefore } from '../replica/forks.ts'
 import { isTooBusy, mayBeLost, readopt } from '../replica/readopt.ts'
 import type { Correction, Space } from '../replica/space.ts'
 import { digest, leafOf } from '../replica/tree.ts'
@@ -73,6 +73,8 @@ export class Adopt {
   readonly #heads: Head[] = []
   /** In their contexts. */
   #contextDots = 0
+  /** Before them. */
+  #linkCount = 0
   /** What the snapshot comes to. */
   #root: Sum | undefined
   #vector: Vector = new Map()
@@ -200,15 +202,17 @@ export class Adopt {
     if (offer.buckets.length !== width / 8 && offer.buckets.length > 0) wrong('buckets that were not asked for')
     if (!this.#isFit(offer, nowMs)) return
     for (const head of offer.heads) {
-      const { origin, seq, chain, fork } = head
+      const { origin, seq, chain, fork, links } = head
       if (this.#vector.has(origin)) wrong('one origin has two heads')
       this.#vector.set(origin, seq)
       // Byte fields are views of a packet that will be gone.
       const kept = fork && { fork: { ...fork, link: fork.link.slice() } }
-      this.#heads.push({ ...head, chain: chain.slice(), ...kept })
+      this.#heads.push({ ...head, chain: chain.slice(), ...kept, ...(links && { links: links.slice() }) })
       this.#contextDots += head.context.length
+      this.#linkCount += (links?.length ?? 0) / linkBytes
     }
     if (this.#contextDots > mostDots) wrong('more context than is held')
+    if (this.#linkCount > limits.offerLinks) wrong('more links than are kept')
     if (this.#heads.length > limits.frameOrigins) wrong('more origins than a vector may have')
     if (!isFirst) return
     this.#root = sumOf(offer.root, offer.count)
@@ -227,7 +231,7 @@ export class Adopt {
       // Whoever knows more of this origin than it does itself has met a copy of it.
       const isCopied = head.origin === replica.origin && head.seq > (space.vector.get(head.origin) ?? 0)
       if (isCopied) replica.renewSoon()
-      const { kind } = meet(space, head, undefined)
+      const { kind } = meet(space, head, runBefore(head))
       if (kind === 'astray') this.isAstray = true
       if (kind !== 'none' && kind !== 'take' && kind !== 'tell') this.#forks.found(space, peer, head)
       if (isCopied || (kind !== 'none' && kind !== 'take')) isFit = false

@@ -6,7 +6,7 @@ import { counter } from '../crdt/types/counter.ts'
 import { register } from '../crdt/types/register.ts'
 import { set } from '../crdt/types/set.ts'
 import { spaceRange, table } from '../replica/row-keys.ts'
-import { cellsOf, faults } from '../replica/rows.test-kit.ts'
+import { MapRows, cellsOf, faults } from '../replica/rows.test-kit.ts'
 import { encodeSnapshot } from '../crdt/state.ts'
 import { Fleet } from './fleet.test-kit.ts'
 import type { Member } from './fleet.test-kit.ts'
@@ -252,5 +252,39 @@ describe('forks', () => {
     expectAlike(a, twin, b, c)
     expect(a.read('y', register)).toBe('clone')
     expect(twin.read('z', register)).toBe('below')
+  })
+
+  test.each([
+    ['at once', {}],
+    ['by rows', { stagedBytes: 0, cellBytes: 100, foldAtOnce: 1 }],
+  ])('[F8] who took the cells of the winner without his log sees the fork when the loser comes: %s', (_, bounds) => {
+    const [fleet, a, twin, b, c] = cloned({ bounds: { ...bounds, newcomerSiblings: 0 } })
+    const { origin } = a.replica
+    for (let i = 0; i < 3; i++) a.write('x', register, 'set', { value: i })
+    twin.write('y', register, 'set', { value: 'clone' })
+    fleet.pass(3000)
+    // Of all that c knew nothing is left: it comes back with an empty disk, and takes cells.
+    fleet.drop(c.node)
+    c.rows = new MapRows()
+    c.restart()
+    fleet.link(b, c)
+    fleet.greet(b, c)
+    fleet.pass(5000)
+    expect(c.space.logs.get(origin)).toMatchObject({ seq: 9, floor: 10 })
+    for (const again of [false, true]) {
+      if (again) c.restart()
+      for (let seq = 1; seq <= 9; seq++) {
+        expect(c.space.logs.get(origin)?.linkAt(seq)).toEqual(b.space.logs.get(origin)?.linkAt(seq))
+      }
+    }
+    fleet.link(twin, c)
+    fleet.pass(10_000)
+    expectAlike(twin, c)
+    expect(c.read('y', register)).toBe('clone')
+    expect(c.space.logs.get(origin)?.fork).toMatchObject({ seq: 7, at: 7 })
+    expect(settledOf(twin).length).toBe(1)
+    fleet.link(b, c)
+    fleet.pass(10_000)
+    expectAlike(a, twin, b, c)
   })
 })

@@ -3,11 +3,15 @@
  * A first pass over the rows sums the tree up anew and finds the buckets that differ, a second one ships their cells under
  * credit. What is shipped must come to what the tree said, or this node is unfit as a source and stops.
  */
+import { equalBytes } from '../base/bytes.ts'
+import { limits } from '../base/limits.ts'
+import { linkBytes } from '../crdt/delta.ts'
 import { covers } from '../crdt/dot.ts'
 import type { ReadonlyVector } from '../crdt/dot.ts'
 import { Buckets } from '../replica/adoption.ts'
 import type { Moment } from '../replica/adoption.ts'
 import type { StoredEntry } from '../replica/entry.ts'
+import { linksOf } from '../replica/forks.ts'
 import type { Space } from '../replica/space.ts'
 import { lanes } from '../base/hash.ts'
 import type { Head, NodeId, TreeAck, TreeAsk } from '../wire/frame.ts'
@@ -17,7 +21,7 @@ import type { SessionReport, Shared } from './output.ts'
 import { Packer, Sums, differingBuckets, eachSibling } from './scan.ts'
 import type { Scans } from './scan.ts'
 
-/** Heads and what they had seen in one frame. A guess: a third of a packet, and the last head of it may be as large again. */
+/** Heads, what they had seen and (two for one) the links before them in one frame. A guess: a third of a packet, and the last head of it may be as large again. */
 const offerDots = 20_000
 
 interface Sent {
@@ -124,15 +128,26 @@ export class Offer {
     }
     let some: Head[] = []
     let dots = 0
+    const most = Math.min(limits.forkLinks, Math.floor(limits.offerLinks / heads.length))
     for (const head of heads) {
-      some.push(head)
-      dots += 1 + head.context.length
+      const links = this.#linksBefore(head, most)
+      some.push({ ...head, ...(links && { links }) })
+      dots += 1 + head.context.length + (links?.length ?? 0) / 16
       if (dots < offerDots) continue
       send(some)
       some = []
       dots = 0
     }
     if (some.length > 0 || heads.length === 0) send(some)
+  }
+
+  /** What the taker must be able to show later: with the cells alone a fork would be merged unseen. */
+  #linksBefore({ origin, seq, chain }: Head, most: number): Uint8Array | undefined {
+    const here = this.space.logs.get(origin)?.linkAt(seq)
+    // It may stand in another history by now than at the moment of the snapshot.
+    if (here === undefined || !equalBytes(here, chain.subarray(0, linkBytes))) return undefined
+    const { links } = linksOf(this.space, origin, seq - 1, most)
+    return links.length === 0 ? undefined : links
   }
 
   #ship(entry: StoredEntry, moment: Moment): void {

@@ -61,6 +61,8 @@ export const limits = {
   forkEvidenceBytes: 262_144,
   /** Chain hashes of one origin told to find where it forked. A guess: tails are short, since peers meet within seconds. */
   forkLinks: 256,
+  /** Chain hashes told in one offer of a snapshot, over all its origins. A guess: 64 KiB, and as many reads of a log in one step. */
+  offerLinks: 8192,
   /** Structs that one Yjs update may claim, and operations of one Automerge change. */
   documentItems: 200_000,
   /** Bytes of one packet, a message on a link, before and after it is unpacked; so also of one frame. */

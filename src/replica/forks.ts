@@ -7,7 +7,7 @@ import { compareBytes, equalBytes } from '../base/bytes.ts'
 import { limits } from '../base/limits.ts'
 import { linkBytes } from '../crdt/delta.ts'
 import type { OriginId } from '../crdt/dot.ts'
-import type { ChainHead, Fork, LinkRun } from '../wire/frame.ts'
+import type { ChainHead, Fork, Head, LinkRun } from '../wire/frame.ts'
 import type { OriginLog } from './log.ts'
 import { chainBytes } from './space.ts'
 import type { Space } from './space.ts'
@@ -86,13 +86,18 @@ function parting(log: OriginLog, head: ChainHead, run: LinkRun): Fork {
   return { seq: same + 1, at, link: log.linkAt(at) as Uint8Array }
 }
 
-/** The chain of an origin before `upTo`, as far as the log tells and a frame should hold. */
-export function linksOf(space: Space, origin: OriginId, upTo: number): LinkRun {
+/** What an offer told of the chain before a head. */
+export function runBefore({ origin, seq, links }: Head): LinkRun | undefined {
+  return links && { origin, from: seq - links.length / linkBytes, links }
+}
+
+/** The chain of an origin up to a sequence, as far as the log tells and a frame should hold. */
+export function linksOf(space: Space, origin: OriginId, upTo: number, most: number = limits.forkLinks): LinkRun {
   const log = space.log(origin)
   const last = Math.min(upTo, log.seq)
   const links: Uint8Array[] = []
   let from = last + 1
-  while (from > 1 && links.length < limits.forkLinks) {
+  while (from > 1 && links.length < most) {
     const link = log.linkAt(from - 1)
     if (link === undefined) break
     links.push(link)

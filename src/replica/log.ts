@@ -4,6 +4,9 @@
  *
  * Pruning works on segments of 256 deltas, so that it needs to read nothing: a segment remembers its size and the time
  * of its last delta.
+ *
+ * Of an origin that was taken over from a snapshot there is no log, but the *trail*: chain hashes from before its head, as
+ * far as the giver could show them. Without it a fork whose losing side comes later would be merged unseen.
  */
 import { assert } from '../base/assert.ts'
 import { hash128, lanes } from '../base/hash.ts'
@@ -43,6 +46,14 @@ export interface AdoptedHead {
   readonly context: readonly Dot[]
   /** The origin ends there. */
   readonly fork?: Fork
+  /** The chain just before it: links at the sequences up to seq - 1. */
+  readonly links?: Uint8Array
+}
+
+/** Links of a chain at neighbouring sequences up to `to`. */
+interface Trail {
+  readonly to: number
+  readonly links: Uint8Array
 }
 
 interface Segment {
@@ -56,6 +67,7 @@ interface Segment {
 const keys = new KeyWriter()
 const row = new Writer()
 const views = new Views()
+const noTrail: Trail = { to: 0, links: new Uint8Array(0) }
 
 export class OriginLog implements Dot {
   readonly origin: OriginId
@@ -93,6 +105,9 @@ export class OriginLog implements Dot {
   /** What the disk had when a head was adopted that it does not have yet. */
   #storedBefore: number | undefined = undefined
   #adoptionTaken = false
+  /** What is not on the disk yet; the row is read when somebody asks, which is seldom. */
+  #trail: Trail | undefined = undefined
+  #trailTaken = false
 
   constructor(home: LogHome, origin: OriginId) {
     this.#home = home
@@ -147,7 +162,21 @@ export class OriginLog implements Dot {
     if (seq === this.seq) return linkOf(this.chain).slice()
     if (seq === 0) return linkOf(startChain(this.#home.name, this.#home.generation, this.origin)).slice()
     const next = this.entry(seq + 1)
-    return next === undefined ? undefined : linkIn(next.body)
+    return next === undefined ? this.#linkOnTrail(seq) : linkIn(next.body)
+  }
+
+  #linkOnTrail(seq: number): Uint8Array | undefined {
+    if (seq + 1 >= this.floor) return undefined
+    const { to, links } = this.#trail ?? this.#readTrail()
+    const at = links.length - linkBytes * (to - seq + 1)
+    return seq > to || at < 0 ? undefined : links.slice(at, at + linkBytes)
+  }
+
+  #readTrail(): Trail {
+    const bytes = this.#home.rows.get(this.#trailKey())
+    if (bytes === undefined) return noTrail
+    const reader = new Reader(bytes)
+    return { to: reader.uint(), links: reader.bin() }
   }
 
   /** The origin ends here. */
@@ -161,7 +190,7 @@ export class OriginLog implements Dot {
    * Takes over where another replica stands with this origin. What was here of the log would have a gap, so it goes. It may
    * be less than was here, or another history: then nothing counts as durable until it is stored.
    */
-  adopt({ seq, time, context, fork }: AdoptedHead, chain: Chain, place: number): void {
+  adopt({ seq, time, context, fork, links }: AdoptedHead, chain: Chain, place: number): void {
     const isBeyond = seq > this.seq
     this.#storedBefore = isBeyond ? this.storedSeq : 0
     if (!isBeyond) {
@@ -170,6 +199,8 @@ export class OriginLog implements Dot {
     }
     this.#digestSeq = -1
     this.fork = fork
+    this.#trail = links === undefined ? noTrail : { to: seq - 1, links }
+    this.#trailTaken = false
     this.#adoptionTaken = false
     this.#doomed.push(...this.#segments)
     this.#segments = []
@@ -255,8 +286,22 @@ export class OriginLog implements Dot {
     const key = keys.start(table.writer).short(space).ordered(this.number).bytes
     if (this.seq === 0) sink.del(key)
     else sink.put(key, this.#encode())
+    this.#flushTrail(sink)
     this.dirty = false
     this.#adoptionTaken = this.#storedBefore !== undefined
+  }
+
+  #flushTrail(sink: RowSink): void {
+    if (this.#trail === undefined || this.#trailTaken) return
+    const { to, links } = this.#trail
+    this.#trailTaken = true
+    const key = this.#trailKey()
+    if (links.length === 0) return sink.del(key)
+    row.rewind()
+    row.begin()
+    row.number(to)
+    row.bin(links)
+    sink.put(key, row.bytes.subarray(0, row.at))
   }
 
   /** The batch that `flush` filled is on disk. */
@@ -266,6 +311,8 @@ export class OriginLog implements Dot {
     this.#taken = 0
     if (this.#adoptionTaken) this.#storedBefore = undefined
     this.#adoptionTaken = false
+    if (this.#trailTaken) this.#trail = undefined
+    this.#trailTaken = false
   }
 
   #encode(): Uint8Array {
@@ -326,6 +373,10 @@ export class OriginLog implements Dot {
 
   #logKey(seq: number): Uint8Array {
     return keys.start(table.log).short(this.#home.number).ordered(this.number).ordered(seq).bytes
+  }
+
+  #trailKey(): Uint8Array {
+    return keys.start(table.trail).short(this.#home.number).ordered(this.number).bytes
   }
 
   #segmentKey(first: number): Uint8Array {

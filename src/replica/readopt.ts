@@ -23,6 +23,7 @@ import { noCells } from './adoption.ts'
 import type { Buckets } from './adoption.ts'
 import type { StoredEntry } from './entry.ts'
 import type { Evidence } from './evidence.ts'
+import { linksOf } from './forks.ts'
 import type { OriginLog } from './log.ts'
 import type { Replica } from './replica.ts'
 import { chainBytes, chainOf } from './space.ts'
@@ -211,7 +212,8 @@ function setHeads(
         ;({ time } = delta)
       }
       const dots = Array.from(context, ([other, last]) => ({ origin: other, seq: last }))
-      space.setHead({ origin, seq, chain: chainBytes(chain), time, context: dots })
+      const { links } = linksOf(space, origin, seq - 1)
+      space.setHead({ origin, seq, chain: chainBytes(chain), time, context: dots, ...(links.length > 0 && { links }) })
     }
   }
 }

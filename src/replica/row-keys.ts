@@ -19,6 +19,7 @@
  * | staged | space, 1, key | nothing: that entry has taken up its part |
  * | evidence | space, number | the losing deltas of a fork; see evidence.ts |
  * | local | name | what a driver keeps on this node alone, in the batch of the change that it goes with |
+ * | trail | space, origin number | chain hashes from before the log; see log.ts |
  */
 import { utf8 } from '../base/bytes.ts'
 import type { RowRange } from '../base/rows.ts'
@@ -39,6 +40,7 @@ export const table = {
   staged: 0x0d,
   evidence: 0x0e,
   local: 0x0f,
+  trail: 0x10,
 } as const
 
 /** The tables whose rows go with their space. */
@@ -53,6 +55,7 @@ export const tablesOfSpace: readonly number[] = [
   table.adoption,
   table.staged,
   table.evidence,
+  table.trail,
 ]
 
 const encoder = new TextEncoder()

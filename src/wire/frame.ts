@@ -251,6 +251,8 @@ export interface Head extends ChainHead {
   readonly time: number
   /** All that the origin had seen at that delta. */
   readonly context: readonly Dot[]
+  /** The chain hashes just before it, as far as the sender can show them: 8 bytes each, the last of them at seq - 1. */
+  readonly links?: Uint8Array
 }
 
 /**

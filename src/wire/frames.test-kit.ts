@@ -51,7 +51,14 @@ const held: fc.Arbitrary<HeldSpace> = fc
   .record({ name: text(20), generation: count })
   .map(({ name, generation }) => ({ id: spaceIdOf(name, generation), name, generation }))
 
-const head: fc.Arbitrary<Head> = fc.record({ origin, seq, chain: bytes(16), time: count, context: dots })
+/** Some come with links of the chain before them. */
+const head: fc.Arbitrary<Head> = fc
+  .record({ origin, seq, chain: bytes(16), time: count, context: dots })
+  .chain((plain) =>
+    fc.nat(Math.min(3, plain.seq - 1)).chain((many) => {
+      return many === 0 ? fc.constant(plain) : bytes(8 * many).map((links) => ({ ...plain, links }))
+    }),
+  )
 const eights = (most: number): fc.Arbitrary<Uint8Array> => fc.nat(most).chain((length) => bytes(8 * length))
 
 const shortEntries = fc

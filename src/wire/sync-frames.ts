@@ -159,6 +159,35 @@ function readLinks(reader: Reader, heads: readonly ChainHead[]): LinkRun[] {
   return runs
 }
 
+/** The chain before some heads: [place among the heads, links, …]. */
+function writeTrails(writer: Writer, heads: readonly Head[]): void {
+  const trails = [...heads.entries()].filter(([, { links }]) => links !== undefined)
+  writer.array(2 * trails.length)
+  for (const [place, { seq, links }] of trails) {
+    const { length } = links as Uint8Array
+    assert(length > 0 && length % linkBytes === 0 && length / linkBytes < seq, 'links before a head, 8 bytes each')
+    writer.number(place)
+    writer.bin(links as Uint8Array)
+  }
+}
+
+function readTrails(reader: Reader, heads: Head[]): Head[] {
+  const items = reader.array()
+  if (items % 2 !== 0) reader.fail('half of the links of a head')
+  let next = 0
+  for (let left = items; left > 0; left -= 2) {
+    const place = reader.uint()
+    const head = heads[place]
+    if (head === undefined || place < next) return reader.fail('links of no head')
+    next = place + 1
+    const links = reader.bin()
+    if (links.length === 0 || links.length % linkBytes !== 0) reader.fail('half a link')
+    if (links.length / linkBytes >= head.seq) reader.fail('links before the first delta')
+    heads[place] = { ...head, links }
+  }
+  return heads
+}
+
 /**
  * The heads of an offer as five fields: a sorted table of all origins that are heads or in a context, their sequences
  * (0 for one that is no head), chains and times of the heads, and for each head its context as [gap, sequence, …]: how
@@ -377,10 +406,11 @@ export const syncFrames: FrameCodecs<
   },
   'tree-offer': {
     code: 0x21,
-    fields: 10,
+    fields: 11,
     write(writer, { space, session, heads, buckets, count, root }) {
       writeHeads(writer, space, heads)
       writeForks(writer, byOrigin(heads))
+      writeTrails(writer, byOrigin(heads))
       writer.number(session)
       assert(8 * buckets.length <= limits.leafSumBytes / 8, 'a bit for each leaf at most')
       writer.bin(buckets)
@@ -389,7 +419,7 @@ export const syncFrames: FrameCodecs<
     },
     read(reader) {
       const { space, heads: plain } = readHeads(reader)
-      const heads = readForks(reader, plain)
+      const heads = readTrails(reader, readForks(reader, plain))
       const session = reader.uint()
       const buckets = reader.bin()
       bounded(8 * buckets.length, limits.leafSumBytes / 8, 'buckets')

@@ -56,6 +56,8 @@ export interface Image {
   readonly floor: ReadonlyVector
   /** Chain hashes at the vector. */
   readonly heads: ReadonlyMap<OriginId, string>
+  /** Chain hashes that came with a snapshot, by sequence: what its giver could show. */
+  readonly trails: ReadonlyMap<OriginId, ReadonlyMap<number, string>>
   /** Forked origins, which end at the vector: whatever others saw of them beyond it counts as met. */
   readonly closed: ReadonlyMap<OriginId, Fork>
   /** What the others said that their disks hold. */
@@ -67,7 +69,8 @@ export interface Image {
 }
 
 export function emptyImage(roster: Iterable<string>): Image {
-  const nothing = { floor: new Map(), heads: new Map(), closed: new Map<OriginId, Fork>(), acks: new Map(), rotten: [] }
+  const chains = { heads: new Map(), trails: new Map(), closed: new Map<OriginId, Fork>() }
+  const nothing = { floor: new Map(), ...chains, acks: new Map(), rotten: [] }
   return { state: new State(), time: 0, log: [], ...nothing, roster: new Set(roster), target: undefined }
 }
 
@@ -100,7 +103,17 @@ export function chainAt(image: Image, origin: OriginId, seq: number): string | u
     if (delta.seq === seq) return after
     if (delta.seq === seq + 1) return before
   }
-  return undefined
+  return image.trails.get(origin)?.get(seq)
+}
+
+/** All that an image can show of the chain of an origin. */
+export function trailOf(image: Image, origin: OriginId): Map<number, string> {
+  const trail = new Map<number, string>()
+  for (let seq = 1; seq <= seqOf(image.state.vector, origin); seq++) {
+    const chain = chainAt(image, origin, seq)
+    if (chain !== undefined) trail.set(seq, chain)
+  }
+  return trail
 }
 
 function entryOf(delta: Delta, before: string): Entry {
@@ -231,6 +244,7 @@ export function keyOf(image: Image): string {
     image.log.map(({ delta, after }) => delta.origin + after),
     [...image.floor].sort(byKey),
     [...image.heads].sort(byKey),
+    [...image.trails].sort(byKey).map(([origin, trail]) => [origin, [...trail]]),
     [...image.closed].sort(byKey),
     [...image.acks].sort(byKey).map(([member, vector]) => [member, [...vector].sort(byKey)]),
     [...image.roster].sort(),

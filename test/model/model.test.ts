@@ -40,9 +40,10 @@ const foundIn: Readonly<Record<Fault, string>> = {
   'rotten cells are shipped': 'bit rot',
   'budget deltas leave before the disk has them': 'a budget over crashes',
   'who holds the losing fork merges with the winner': 'a memory cloned',
-  'a fork closes nothing for those who wait for its tail': 'a memory cloned, what it wrote superseded',
+  'a fork closes nothing for those who wait for its tail': 'a memory cloned',
   'what only the losing fork held is not written again': 'a memory cloned',
   'the log forgets where its floor is': 'below the log',
+  'a snapshot leaves its chains behind': 'a memory cloned, beside one who took cells',
 }
 
 describe('the exploration finds that', () => {

@@ -13,7 +13,19 @@ import type { CellWrite } from '../../src/crdt/delta.ts'
 import { covers, nodeOf, originId, raise } from '../../src/crdt/dot.ts'
 import type { Dot, OriginId, ReadonlyVector } from '../../src/crdt/dot.ts'
 import { encodeSnapshot, State } from '../../src/crdt/state.ts'
-import { applied, chainAt, headOf, isAtLeast, isReady, leafOf, pruned, rewritten, seqOf, written } from './image.ts'
+import {
+  applied,
+  chainAt,
+  headOf,
+  isAtLeast,
+  isReady,
+  leafOf,
+  pruned,
+  rewritten,
+  seqOf,
+  trailOf,
+  written,
+} from './image.ts'
 import type { Entry, Fork, Image, Operation, Target } from './image.ts'
 
 /** Mistakes that the exploration must find, by what they do. */
@@ -34,6 +46,7 @@ export const faults = [
   'a fork closes nothing for those who wait for its tail',
   'what only the losing fork held is not written again',
   'the log forgets where its floor is',
+  'a snapshot leaves its chains behind',
 ] as const
 export type Fault = (typeof faults)[number]
 
@@ -252,9 +265,16 @@ export class Protocol {
     raise(state.vector, mine)
     const news = [...vector].filter(([origin, seq]) => seq > seqOf(mine, origin))
     const heads = new Map([...live.heads, ...news.map(([origin]) => [origin, headOf(snapshot, origin)] as const)])
+    const trails = new Map([...live.trails, ...this.#trailsOf(snapshot, news)])
     const floor = new Map([...live.floor, ...news])
     const log = live.log.filter(({ delta }) => !covers(floor, delta))
-    return { ...live, state, heads, floor, log, time: Math.max(live.time, snapshot.time), target: undefined }
+    return { ...live, state, heads, trails, floor, log, time: Math.max(live.time, snapshot.time), target: undefined }
+  }
+
+  /** Whoever takes cells without their log takes over what can be shown of its chains. */
+  #trailsOf(snapshot: Image, heads: Iterable<readonly [OriginId, unknown]>): Map<OriginId, Map<number, string>> {
+    if (this.#has('a snapshot leaves its chains behind')) return new Map()
+    return new Map(Array.from(heads, ([origin]) => [origin, trailOf(snapshot, origin)]))
   }
 
   /**
@@ -268,6 +288,7 @@ export class Protocol {
       ...live,
       state,
       heads,
+      trails: this.#trailsOf(snapshot, heads),
       closed,
       log: [],
       floor: new Map(state.vector),

@@ -91,4 +91,11 @@ export const scopes: readonly Scope[] = [
     mishaps: { 'clone memory': 1, tell: 2, prune: 1, target: 1 },
     stored: true,
   },
+  {
+    title: 'a memory cloned, beside one who took cells',
+    programs: { a: ['add s x', 'add s y', 'add s v'], A: ['add s z'], b: [] },
+    mishaps: { 'clone memory': 1, target: 2 },
+    stored: true,
+    newcomers: true,
+  },
 ]

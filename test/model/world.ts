@@ -23,6 +23,8 @@ export interface Scope {
   readonly stored?: boolean
   /** Nobody waits for anybody: the rosters hold only their owners. */
   readonly alone?: boolean
+  /** Who holds nothing may take the cells of somebody who could give him the log. */
+  readonly newcomers?: boolean
   readonly fault?: Fault | undefined
 }
 
@@ -103,7 +105,8 @@ export class Model {
         const met = protocol.meet(node, other)
         if (met !== node) add(`${name} closes a fork with ${other.name}`, () => this.#put(world, met))
         const replaces = protocol.mustReadopt(node, other)
-        const wanted = replaces || (left('target') && protocol.isBelowLog(node, other))
+        const isNew = scope.newcomers === true && live.state.vector.size === 0
+        const wanted = replaces || (left('target') && (isNew || protocol.isBelowLog(node, other)))
         const aimed = wanted && live.target === undefined ? protocol.aim(node, other, replaces) : undefined
         if (aimed !== undefined) {
           const verb = replaces ? 're-adopt from' : 'catch up with'

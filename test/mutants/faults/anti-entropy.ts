@@ -79,4 +79,11 @@ export const antiEntropyFaults: readonly Fault[] = [
     replace: '      this.#scans.end(this.#scan)',
     sim: { seeds: 300 },
   },
+  {
+    name: 'sim anti-entropy: an offer leaves the chains before its heads behind',
+    file: 'src/anti-entropy/offer.ts',
+    find: 'return links.length === 0 ? undefined : links',
+    replace: 'return links.length < 0 ? links : undefined',
+    sim: { from: 8800, seeds: 150 },
+  },
 ]
