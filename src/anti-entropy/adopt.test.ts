@@ -86,6 +86,37 @@ describe('adoption', () => {
 
   test.each([
     ['in one batch', {}],
+    ['by a seal', { stagedBytes: 0, foldAtOnce: 3 }],
+  ])('[AE7] what was written while the sums were taken, and was superseded elsewhere, goes: %s', (_, bounds) => {
+    const [fleet, a, b] = pair(bounds)
+    fill(a, 0, 100)
+    fleet.greet(a, b)
+    fleet.settle()
+    fleet.unlink(a, b)
+    a.write('k1', register, 'set', { value: 'later' })
+    a.prune()
+    fleet.link(a, b)
+    fleet.greet(a, b)
+    while (b.scans.size === 0) fleet.step()
+    // It reaches the peer by another way, which removes half of it, before the peer is asked for its snapshot.
+    b.write('x', register, 'set', { value: 'removed' })
+    b.write('y', register, 'set', { value: 'kept' })
+    const { origin } = b.replica
+    b.commit()
+    for (let seq = 1; seq <= 2; seq++) {
+      const { body } = b.space.logs.get(origin)?.entry(seq) ?? {}
+      expect(a.replica.receive(a.space, { origin, seq }, body as Uint8Array, fleet.nowMs)).toBe('applied')
+    }
+    a.remove('x')
+    fleet.pass(5000)
+    expect(differences(fleet)).toEqual([])
+    expect(b.read('x', register)).toBeUndefined()
+    expect([...a.events, ...b.events]).toEqual([])
+    expect(b.reports.map(({ step, outcome }) => [step, outcome])).toContainEqual(['adopting', 'done'])
+  })
+
+  test.each([
+    ['in one batch', {}],
     ['by a seal', { stagedBytes: 1000, foldAtOnce: 3 }],
     ['by a seal, for the keys', { stagedKeys: 3, foldAtOnce: 2 }],
   ])('[AE7] with writes and removals on both sides all the while it comes to the join of both, %s', (_, bounds) => {

@@ -399,16 +399,8 @@ export class Adopt {
     for (const cells of this.#chunks) gather(cells, staged)
     const keys = new Set(this.#keys)
     for (const key of staged.keys()) keys.add(key)
-    try {
-      for (const key of keys) {
-        const entry = space.entry(key)
-        entry.siblings()
-        space.tree.touch(entry.leaf)
-      }
-    } catch (error) {
-      if (!(error instanceof SkeinError)) throw error
-      return this.#damaged(error.message)
-    }
+    const outlived = this.#outlived()
+    if (outlived === undefined || !this.#hasRead([...keys, ...outlived])) return
     const mine = new Map(space.vector)
     const isGone = this.#replaces ? goneSince(space, this.#vector, this.#shared.replica.origin) : undefined
     if (this.#replaces && isGone === undefined) return this.end('refused', nowMs)
@@ -417,6 +409,7 @@ export class Adopt {
     this.#shared.replica.merge(space, this.#chunkBytes, nowMs, this.#heads, () => {
       space.correct(this.#corrections, this.#entries)
       for (const key of keys) space.mergeEntry(space.entry(key), staged.get(key) ?? noCells, rule)
+      this.#leave(outlived)
       space.raise(this.#heads)
     })
     this.end('done', nowMs)
@@ -429,9 +422,12 @@ export class Adopt {
     const replaces = this.#replaces
     // What was superseded since would have to be known for as long as the fold takes.
     if (replaces && !isAll) return this.end('refused', nowMs)
+    const outlived = this.#outlived()
+    if (outlived === undefined || !this.#hasRead(outlived)) return
     space.target = undefined
     this.#shared.replica.merge(space, 0, nowMs, this.#heads, () => {
       space.correct(this.#corrections, this.#entries)
+      this.#leave(outlived)
       const owed =
         isAll && this.#root !== undefined ? exchanged(this.#root, space.tree.root, new Uint32Array(5)) : undefined
       const seal = { mine, theirs: this.#vector, buckets: this.#buckets, lastKeys: this.#lastKeys, owed, replaces }
@@ -440,6 +436,56 @@ export class Adopt {
     this.#staging = undefined
     this.#state = 'done'
     this.outcome = 'sealed'
+  }
+
+  /**
+   * Entries outside of the buckets that were written here since the own sums were taken, by deltas that W covers: they went
+   * to the peer by another way. In a bucket that was found alike W holds what was here then, so it holds nothing of them.
+   * Undefined, and over, where the log does not tell.
+   */
+  #outlived(): Set<string> | undefined {
+    const keys = new Set<string>()
+    const own = this.#own
+    if (own === undefined) return keys
+    for (const log of this.space.logs.values()) {
+      const last = Math.min(log.seq, this.#vector.get(log.origin) ?? 0)
+      for (let seq = (own.vector.get(log.origin) ?? 0) + 1; seq <= last; seq++) {
+        const entry = log.entry(seq)
+        if (entry === undefined) {
+          this.end('late', this.movedMs)
+          return undefined
+        }
+        const { writes } = decodeDelta(log.origin, seq, entry.body)
+        for (const { key } of writes) if (!this.#buckets.has(leafOf(key))) keys.add(key)
+      }
+    }
+    return keys
+  }
+
+  #leave(outlived: ReadonlySet<string>): void {
+    const { vector } = this.#own ?? { vector: this.#vector }
+    for (const key of outlived) {
+      this.space.mergeEntry(this.space.entry(key), noCells, (mine) =>
+        mine.filter((sibling) => covers(vector, sibling) || !covers(this.#vector, sibling)),
+      )
+    }
+  }
+
+  /** Reads all that a merge will need: where a row is damaged nothing has changed, and it is over. */
+  #hasRead(keys: Iterable<string>): boolean {
+    const { space } = this
+    try {
+      for (const key of keys) {
+        const entry = space.entry(key)
+        entry.siblings()
+        space.tree.touch(entry.leaf)
+      }
+      return true
+    } catch (error) {
+      if (!(error instanceof SkeinError)) throw error
+      this.#damaged(error.message)
+      return false
+    }
   }
 
   #integrity(what: string): void {

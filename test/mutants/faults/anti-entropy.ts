@@ -86,4 +86,11 @@ export const antiEntropyFaults: readonly Fault[] = [
     replace: 'return links.length < 0 ? links : undefined',
     sim: { from: 8800, seeds: 150 },
   },
+  {
+    name: 'sim anti-entropy: what was written since the sums were taken stays, whatever became of it',
+    file: 'src/anti-entropy/adopt.ts',
+    find: 'for (const { key } of writes) if (!this.#buckets.has(leafOf(key))) keys.add(key)',
+    replace: 'for (const { key } of writes) if (this.#buckets.has(leafOf(key))) keys.add(key)',
+    sim: { from: 9150, seeds: 50 },
+  },
 ]
