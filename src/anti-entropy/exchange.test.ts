@@ -118,6 +118,33 @@ describe('exchange', () => {
   })
 })
 
+describe('what its writer keeps back until his disk has it', () => {
+  test('[AE2] leaves nobody at a loss, however long the disk takes', () => {
+    const [fleet, a, b] = pair()
+    a.write('k', register, 'set', { value: 1 })
+    fleet.pass(3000)
+    a.write('k', register, 'set', { value: 2 })
+    a.space.keptFrom = 2
+    fleet.pass(30_000)
+    expect(b.read('k', register)).toBe(1)
+    expect([...a.events, ...b.events]).toEqual([])
+    a.space.keptFrom = Infinity
+    fleet.pass(5000)
+    expectEqual(a, b)
+  })
+
+  test('[AE2] what others lack for no reason is told', () => {
+    const [fleet, a, b] = pair()
+    a.write('k', register, 'set', { value: 1 })
+    fleet.filter = ({ frame }) => frame.kind !== 'deltas'
+    fleet.pass(60_000)
+    expect(a.events.map(({ kind }) => kind)).toContain('stuck')
+    fleet.filter = () => true
+    fleet.pass(5000)
+    expectEqual(a, b)
+  })
+})
+
 describe('an answer that is lost', () => {
   test('[AE12] keeps nobody else waiting for long', () => {
     const fleet = new Fleet({ members: 3 })

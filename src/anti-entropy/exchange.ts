@@ -13,7 +13,7 @@
  * A catch-up without a delta and with `more` says: what you lack is no longer in my log. That is step 3.
  */
 import { equalBytes } from '../base/bytes.ts'
-import { covers } from '../crdt/dot.ts'
+import { covers, nodeOf } from '../crdt/dot.ts'
 import type { Dot, OriginId, ReadonlyVector, Vector } from '../crdt/dot.ts'
 import { missing } from '../replica/catch-up.ts'
 import type { Received } from '../replica/replica.ts'
@@ -256,7 +256,7 @@ export class Exchange {
   /** Vectors are equal and contexts are not, or something did not follow: where do the histories part? */
   chains(frame: Chains, nowMs: number): Compared {
     const wasAsked = this.asked && !frame.answer
-    this.#heard ||= wasAsked
+    this.#heard ||= wasAsked && !this.#mayBeKeptBack(frame)
     this.movedMs = nowMs
     this.asked = false
     const compared = this.#forks.compare(this.space, this.peer, frame, wasAsked, nowMs)
@@ -265,6 +265,15 @@ export class Exchange {
       this.#send(this.#forks.frame(this.space, this.id, this.asked, frame))
     }
     return compared
+  }
+
+  /** What its writer's disk does not have yet may be kept back by him for long: nobody is at a loss about that. */
+  #mayBeKeptBack({ heads }: Chains): boolean {
+    const { writer, keptFrom, vector } = this.space
+    const theirs = new Map(heads.map(({ origin, seq }) => [origin, seq]))
+    const own = writer === undefined ? 0 : (vector.get(writer) ?? 0)
+    if (writer !== undefined && own >= keptFrom && own > (theirs.get(writer) ?? 0)) return true
+    return heads.some(({ origin, seq }) => nodeOf(origin) === this.peer && seq > (vector.get(origin) ?? 0))
   }
 
   #resolve(frame: VectorFrame): { theirs: Vector; ahead: boolean } {
