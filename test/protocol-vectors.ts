@@ -223,6 +223,7 @@ function frames(): Frame[] {
     },
     { kind: 'tree-cells', space: id, session: 1, seq: 1, cells: bytes(4, 1), last: true },
     { kind: 'tree-ack', space: id, session: 1, seq: 1, stop: false },
+    { kind: 'tree-ack', space: id, session: 1, seq: 0, stop: false },
     { kind: 'sketch', space: id, session: 2, context: bytes(8, 1), from: 0, cells: bytes(4, 1) },
     { kind: 'sketch-ask', space: id, session: 2, more: 16, digests: bytes(8, 1), cells: bytes(4, 1) },
     { kind: 'rights-ask', space: id, key: 'tokens', to: a, amount: 500 },

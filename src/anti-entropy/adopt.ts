@@ -16,10 +16,9 @@ import { SkeinError } from '../base/errors.ts'
 import { lanes } from '../base/hash.ts'
 import { limits } from '../base/limits.ts'
 import { cellKey } from '../crdt/change.ts'
-import { compareSiblings, hasDot } from '../crdt/cell.ts'
+import { compareSiblings } from '../crdt/cell.ts'
 import type { Sibling } from '../crdt/cell.ts'
 import { decodeDelta, linkBytes } from '../crdt/delta.ts'
-import type { ClearEntry } from '../crdt/delta.ts'
 import { covers } from '../crdt/dot.ts'
 import type { OriginId, ReadonlyVector, Vector } from '../crdt/dot.ts'
 import { decodeSnapshot } from '../crdt/state.ts'
@@ -33,6 +32,7 @@ import type { Sum } from '../replica/tree.ts'
 import type { Head, NodeId, TreeAsk, TreeCells, TreeOffer } from '../wire/frame.ts'
 import { exchanged, sameSum, sumOf } from './digests.ts'
 import type { Forks } from './forks.ts'
+import { goneSince } from './gone.ts'
 import type { Moments } from './moments.ts'
 import { Tally } from './output.ts'
 import type { SessionReport, Shared } from './output.ts'
@@ -60,6 +60,9 @@ export class Adopt {
   /** It does. */
   readonly #isForked: boolean
   readonly #tally: Tally
+  /** The peer said something about it, if only that it is at work. */
+  #heardMs: number
+  readonly #patienceMs: number
   #state: State = 'sum'
   #scan = 0
   #own: { readonly vector: ReadonlyVector; readonly root: Sum; readonly sums: Sums; readonly width: number } | undefined
@@ -108,7 +111,26 @@ export class Adopt {
     this.peer = peer
     this.session = shared.random.uint32()
     this.movedMs = nowMs
+    this.#heardMs = nowMs
+    const { silentMs, silentMostMs } = shared.bounds
+    this.#patienceMs = Math.min(silentMostMs, silentMs * 2 ** shared.patience.times(peer, space.id))
     this.#tally = new Tally(nowMs)
+  }
+
+  /** The peer is at work. */
+  heard(nowMs: number): void {
+    this.#heardMs = nowMs
+  }
+
+  /** Nothing comes: not even a sign of life, or for very long nothing else. While it is paused, the peer does not come back. */
+  isLate(nowMs: number): boolean {
+    if (!this.isWaiting) return false
+    const { lateMs, readMs } = this.#shared.bounds
+    if (nowMs - this.movedMs > readMs) return true
+    if (this.paused) return nowMs - Math.max(this.movedMs, this.#heardMs) > lateMs
+    // What was not confirmed may be all that the peer may send.
+    const isOwed = this.#state === 'ask' || this.#acknowledged === this.#received
+    return isOwed && nowMs - this.#heardMs > this.#patienceMs
   }
 
   start(moments: Moments): void {
@@ -164,6 +186,7 @@ export class Adopt {
 
   #ask(sums: Uint8Array): void {
     this.#state = 'ask'
+    this.#heardMs = this.movedMs
     this.#tally.roundTrips++
     this.#send({
       kind: 'tree-ask',
@@ -182,7 +205,7 @@ export class Adopt {
   /** The same peer is there again. */
   resume(nowMs: number): void {
     this.paused = false
-    this.movedMs = nowMs
+    this.#heardMs = nowMs
     // Was the question heard? Nobody knows; it is cheap to begin again.
     if (this.#state === 'ask') return this.end('lost', nowMs)
     if (this.#state !== 'take') return
@@ -197,7 +220,7 @@ export class Adopt {
     const isFirst = this.#state === 'ask'
     if (!isFirst && (this.#state !== 'take' || this.#received > 0)) return
     const { space } = this
-    this.movedMs = nowMs
+    this.movedMs = this.#heardMs = nowMs
     const width = this.#own?.width ?? 0
     if (offer.buckets.length !== width / 8 && offer.buckets.length > 0) wrong('buckets that were not asked for')
     if (!this.#isFit(offer, nowMs)) return
@@ -247,7 +270,8 @@ export class Adopt {
     if (this.#state !== 'take' || seq <= this.#received) return
     if (seq !== this.#received + 1) wrong('a chunk out of order')
     this.#received = seq
-    this.movedMs = nowMs
+    this.#heardMs = nowMs
+    if (cells.length > 0 || last) this.movedMs = nowMs
     if (cells.length > 0) this.#take(cells.slice())
     if (last) this.#close(nowMs)
     else this.#acknowledge()
@@ -306,8 +330,11 @@ export class Adopt {
 
   stored(nowMs: number): void {
     if (this.#staging === undefined) return
-    if (this.#state === 'take') this.#acknowledge()
-    else if (this.#state === 'store' && this.#staging.storedCount === this.#lastKeys.length) {
+    if (this.#state === 'take') {
+      // From here on it is the peer's turn again.
+      if (this.#received > this.#acknowledged) this.#heardMs = nowMs
+      this.#acknowledge()
+    } else if (this.#state === 'store' && this.#staging.storedCount === this.#lastKeys.length) {
       if (this.#isForked) this.#look(nowMs)
       else this.#seal(nowMs)
     }
@@ -533,45 +560,6 @@ const everything: ReadonlyVector = new Everything()
 
 function wrong(what: string): never {
   throw new SkeinError('malformed', what)
-}
-
-/**
- * Which siblings deltas beyond a vector have superseded, as the log has it; undefined where it cannot tell: another's
- * clear covers what its writer had seen, which is not known here.
- */
-function goneSince(
-  space: Space,
-  vector: ReadonlyVector,
-  own: OriginId,
-): ((key: string, name: string, sibling: Sibling) => boolean) | undefined {
-  const named = new Set<string>()
-  const cleared = new Map<string, ClearEntry[]>()
-  const seen = new Map(space.vector)
-  for (const log of space.logs.values()) {
-    for (let seq = (vector.get(log.origin) ?? 0) + 1; seq <= log.seq; seq++) {
-      const entry = log.entry(seq)
-      if (entry === undefined) continue
-      const { writes, clears } = decodeDelta(log.origin, seq, entry.body)
-      for (const { key, type, path, supersedes } of writes) {
-        for (const dot of supersedes) named.add(`${cellKey(type, path)}\0${dot.origin}\0${dot.seq}\0${key}`)
-      }
-      if (clears.length > 0 && log.origin !== own) return undefined
-      for (const clear of clears) {
-        const others = cleared.get(clear.key)
-        if (others === undefined) cleared.set(clear.key, [clear])
-        else others.push(clear)
-      }
-    }
-  }
-  return (key, name, sibling) => {
-    if (!covers(seen, sibling)) return false
-    if (named.has(`${name}\0${sibling.origin}\0${sibling.seq}\0${key}`)) return true
-    const type = name.charCodeAt(0)
-    return (
-      cleared.get(key)?.some((clear) => (clear.type === 0 || clear.type === type) && !hasDot(clear.keep, sibling)) ===
-      true
-    )
-  }
 }
 
 function isCovered(vector: ReadonlyVector, by: ReadonlyVector): boolean {

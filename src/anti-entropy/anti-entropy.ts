@@ -29,6 +29,7 @@ import { Moments } from './moments.ts'
 import { Offer } from './offer.ts'
 import { usualBounds } from './output.ts'
 import type { Bounds, Comparison, Shared, SyncOutput } from './output.ts'
+import { Patience } from './patience.ts'
 import { Scans } from './scan.ts'
 
 export interface AntiEntropyConfig {
@@ -45,6 +46,8 @@ class Peer {
   readonly exchanges: Map<SpaceId, Exchange> = new Map()
   /** When it last asked for a snapshot. */
   readonly askedMs: Map<SpaceId, number> = new Map()
+  /** When it last greeted, and was not catching up. */
+  readonly greetedMs: Map<SpaceId, number> = new Map()
   /** When its greeting last showed that it holds the very same. */
   readonly equalMs: Map<SpaceId, number> = new Map()
   /** What it was told that the own disk has. */
@@ -81,7 +84,8 @@ export class AntiEntropy {
   #burstAt = Infinity
 
   constructor({ node, replica, random, bounds }: AntiEntropyConfig) {
-    this.#shared = { node, replica, random, bounds: { ...usualBounds, ...bounds }, outputs: this.outputs }
+    const all = { ...usualBounds, ...bounds }
+    this.#shared = { node, replica, random, bounds: all, patience: new Patience(all.asideMs), outputs: this.outputs }
     this.#scans = new Scans(this.outputs)
     this.#moments = new Moments(replica)
     this.#forks = new Forks(this.#shared)
@@ -179,7 +183,10 @@ export class AntiEntropy {
       if (adopt.outcome === undefined || (adopt.outcome === 'sealed' && space.adoption !== undefined)) continue
       if (adopt.outcome === 'sealed') adopt.end('done', nowMs)
       this.#adopting.delete(space)
-      if (adopt.outcome === 'done') this.#greetBack(adopt.peer, space)
+      if (adopt.outcome === 'done') {
+        this.#shared.patience.came(adopt.peer, space.id)
+        this.#greetBack(adopt.peer, space)
+      }
       const peer = this.#peers.get(adopt.peer)
       if (adopt.isAstray && peer !== undefined) this.#adopt(peer, space, nowMs, true)
     }
@@ -212,11 +219,12 @@ export class AntiEntropy {
   get wakeAt(): number {
     let atMs = Math.min(this.#roundAt, this.#burstAt)
     for (const { repairAt } of this.#integrity.values()) atMs = Math.min(atMs, repairAt)
+    for (const { signAt } of this.#offers) atMs = Math.min(atMs, signAt)
     return atMs
   }
 
   timer(nowMs: number): void {
-    const { bounds } = this.#shared
+    const { bounds, patience } = this.#shared
     if (nowMs >= this.#roundAt || nowMs >= this.#burstAt) {
       this.#burstAt = Infinity
       // A tenth of chance keeps a fleet that was started together from speaking together.
@@ -234,12 +242,16 @@ export class AntiEntropy {
     for (const space of this.#shared.replica.spaces) this.#fold(space)
     // Whoever waits for the store is looked after here too, should a batch have come without a word.
     this.stored(nowMs)
-    for (const offer of this.#offers) if (nowMs - offer.movedMs > bounds.lateMs) offer.end('late', nowMs)
+    for (const offer of this.#offers) {
+      if (nowMs - offer.movedMs > bounds.lateMs) offer.end('late', nowMs)
+      else if (nowMs >= offer.signAt) offer.sign(nowMs)
+    }
     for (const adopt of this.#adopting.values()) {
-      // A peer may read for long before it has something to say; that it is gone is seen by its link.
-      if (adopt.isWaiting && nowMs - adopt.movedMs > (adopt.paused ? bounds.lateMs : bounds.readMs)) {
-        adopt.end(adopt.paused ? 'lost' : 'late', nowMs)
-      }
+      if (!adopt.isLate(nowMs)) continue
+      const waitedMs = nowMs - adopt.movedMs
+      const isLost = adopt.paused && waitedMs <= bounds.readMs
+      if (!isLost) patience.failed(adopt.peer, adopt.space.id, waitedMs, nowMs)
+      adopt.end(isLost ? 'lost' : 'late', nowMs)
     }
     for (const integrity of this.#integrity.values()) {
       if (nowMs >= integrity.repairAt) this.#repair(integrity, nowMs)
@@ -360,7 +372,9 @@ export class AntiEntropy {
       case 'tree-ack': {
         const offer = this.#offerOf(peer.node, space)
         if (offer?.session === frame.session) return offer.ack(frame, nowMs)
-        if (frame.stop) this.#session(peer, space, frame.session)?.end('stopped', nowMs)
+        const adopt = this.#session(peer, space, frame.session)
+        if (frame.stop) adopt?.end('stopped', nowMs)
+        else adopt?.heard(nowMs)
         return
       }
       default:
@@ -460,7 +474,7 @@ export class AntiEntropy {
    * what is here.
    */
   #adopt(peer: Peer, space: Space, nowMs: number, isForked: boolean = false): void {
-    if (this.#adopting.has(space) || space.catchingUp) return
+    if (this.#adopting.has(space) || space.catchingUp || this.#isAside(peer, space, nowMs)) return
     // Nothing is merged across a fork, so it would only be refused.
     if (!isForked && this.#forks.hasSuspects(space)) {
       return this.#exchange(peer, space, space.id).startChains(nowMs)
@@ -516,19 +530,32 @@ export class AntiEntropy {
 
   #greeted(peer: Peer, space: Space, frame: Greeting, nowMs: number): void {
     if (frame.answer) this.#greet(peer.node, space, frame.space)
+    if (!frame.catchingUp) peer.greetedMs.set(space.id, nowMs)
     const found = this.#compared(space, frame)
     const { durable } = frame
     this.outputs.push({ kind: 'report', report: { kind: 'compared', space, peer: peer.node, found, durable } })
     if (found === 'equal') peer.equalMs.set(space.id, nowMs)
     else if (found === 'unequal') this.#unequal(peer, space, nowMs)
-    if (found !== 'apart') return
-    if (space.vector.size === 0 && frame.count > this.#shared.bounds.newcomerSiblings) {
-      return this.#adopt(peer, space, nowMs)
-    }
+    if (found !== 'apart' || this.#isAside(peer, space, nowMs)) return
+    const { patience, bounds } = this.#shared
+    // Cells are cheaper than deltas, but only from somebody who gives them.
+    const isNew = space.vector.size === 0 && frame.count > bounds.newcomerSiblings
+    if (isNew && patience.times(peer.node, space.id) === 0) return this.#adopt(peer, space, nowMs)
     const exchange = this.#exchange(peer, space, frame.space)
-    if (exchange.busy || nowMs - exchange.startedMs < this.#shared.bounds.pauseMs) return
+    if (exchange.busy || nowMs - exchange.startedMs < bounds.pauseMs) return
     for (const other of this.#peers.values()) if (other.exchanges.get(frame.space)?.asked === true) return
     exchange.start(frame.context, nowMs)
+  }
+
+  /** It was waited for in vain, and somebody else who was heard of lately holds the space too. */
+  #isAside({ node }: Peer, { id }: Space, nowMs: number): boolean {
+    const { patience, bounds } = this.#shared
+    if (!patience.isAside(node, id, nowMs)) return false
+    for (const other of this.#peers.values()) {
+      if (other.node === node || patience.isAside(other.node, id, nowMs)) continue
+      if (nowMs - (other.greetedMs.get(id) ?? -Infinity) <= bounds.lateMs) return true
+    }
+    return false
   }
 
   #compared(space: Space, { context, root, count, catchingUp }: Greeting): Comparison {

@@ -103,7 +103,10 @@ export class Exchange {
   /** Whatever was under way is forgotten: the next greeting starts again. */
   end(outcome: 'lost' | 'late' | 'refused', nowMs: number): void {
     if (this.busy && !this.#tally.idle) this.#report(outcome, nowMs)
-    if (outcome === 'late' && this.asked) this.#lates++
+    if (outcome === 'late' && this.asked) {
+      this.#lates++
+      this.#shared.patience.failed(this.peer, this.id, nowMs - this.movedMs, nowMs)
+    }
     this.#close()
   }
 
@@ -249,6 +252,7 @@ export class Exchange {
     }
     this.asked = false
     this.#lates = 0
+    this.#shared.patience.came(this.peer, this.id)
     if (this.#theirs === undefined) this.#done(nowMs)
     return applied > 0 ? 'done' : 'nothing'
   }

@@ -56,6 +56,8 @@ export class Offer {
   /** On their way and not acknowledged: kept, so that a new link goes on where the old one broke. */
   #sent: Sent[] = []
   #sentBytes = 0
+  /** When the peer last got something. */
+  #saidMs: number
 
   constructor(shared: Shared, scans: Scans, space: Space, peer: NodeId, ask: TreeAsk, nowMs: number) {
     this.#shared = shared
@@ -66,6 +68,20 @@ export class Offer {
     this.#ask = ask
     this.#tally = new Tally(nowMs)
     this.movedMs = nowMs
+    this.#saidMs = nowMs
+  }
+
+  /** When the peer is to be told that this side is still at work: it has nothing else to go by. */
+  get signAt(): number {
+    const isAtWork = this.#packer === undefined || (!this.#scanned && this.#sentBytes < this.#shared.bounds.windowBytes)
+    return this.ended || this.paused || !isAtWork ? Infinity : this.#saidMs + this.#shared.bounds.signMs
+  }
+
+  sign(nowMs: number): void {
+    this.#saidMs = nowMs
+    const { session, peer: to } = this
+    const frame = { kind: 'tree-ack', space: this.space.id, session, seq: 0, stop: false } as const
+    this.#shared.outputs.push({ kind: 'send', to, frame })
   }
 
   /** The store holds that moment: read it. */
@@ -196,6 +212,7 @@ export class Offer {
   }
 
   #post({ seq, cells, last }: Sent): void {
+    this.#saidMs = this.movedMs
     const { session, peer } = this
     const frame = { kind: 'tree-cells', space: this.space.id, session, seq, cells, last } as const
     this.#shared.outputs.push({ kind: 'send', to: peer, frame })

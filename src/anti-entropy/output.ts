@@ -4,6 +4,7 @@ import type { OriginId, ReadonlyVector } from '../crdt/dot.ts'
 import type { Replica } from '../replica/replica.ts'
 import type { Space } from '../replica/space.ts'
 import type { Frame, NodeId } from '../wire/frame.ts'
+import type { Patience } from './patience.ts'
 
 /**
  * `equal`: the same context and the same root, proven at this moment. `apart`: other contexts, so something is on its way.
@@ -87,6 +88,7 @@ export interface Shared {
   readonly replica: Replica
   readonly random: Prng
   readonly bounds: Bounds
+  readonly patience: Patience
   readonly outputs: SyncOutput[]
 }
 
@@ -107,8 +109,18 @@ export interface Bounds {
   readonly answerMs: number
   /** A session in which nothing moves for so long is over. A guess: several round trips of the worst link. */
   readonly lateMs: number
-  /** A peer may read all of a space before it answers. A guess: ten million cells. */
+  /** A peer may read all of a space before it answers, while it says that it does. A guess: ten million cells. */
   readonly readMs: number
+  /** Between two signs of life of a peer that reads for another. A guess: several in `silentMs`. */
+  readonly signMs: number
+  /**
+   * Who offers a snapshot and says nothing for so long is given up; twice as long each time, up to `silentMostMs`. A guess:
+   * a pause of a process or a lost packet, and the largest chunk of cells on a link of some 20 kB/s.
+   */
+  readonly silentMs: number
+  readonly silentMostMs: number
+  /** The longest while for which a peer that was silent is left aside in favour of others. A guess. */
+  readonly asideMs: number
   /** Deltas or cells that are on their way and not acknowledged. algorithms, B6: 256 KiB to 1 MiB. */
   readonly windowBytes: number
   /** Bytes of deltas in one frame, less the last of them. A guess: with the largest delta it still fits a packet. */
@@ -145,6 +157,10 @@ export const usualBounds: Bounds = {
   answerMs: 1000,
   lateMs: 10_000,
   readMs: 120_000,
+  signMs: 1000,
+  silentMs: 5000,
+  silentMostMs: 30_000,
+  asideMs: 300_000,
   windowBytes: 262_144,
   chunkBytes: 32_768,
   cellBytes: 65_536,

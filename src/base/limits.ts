@@ -63,6 +63,8 @@ export const limits = {
   forkLinks: 256,
   /** Chain hashes told in one offer of a snapshot, over all its origins. A guess: 64 KiB, and as many reads of a log in one step. */
   offerLinks: 8192,
+  /** Pairs of a peer and a space of which it is remembered that it was waited for in vain; the first is forgotten. A guess. */
+  silences: 1024,
   /** Structs that one Yjs update may claim, and operations of one Automerge change. */
   documentItems: 200_000,
   /** Bytes of one packet, a message on a link, before and after it is unpacked; so also of one frame. */

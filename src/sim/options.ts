@@ -118,8 +118,7 @@ export function drawOptions(seed: number, damagedPart: number = 0): SimOptions {
       keepBytes: chance.pick([500, 4_000, 20_000, 1_000_000, 64 << 20]),
     }),
     cacheBytes: chance.pick([2_000, 20_000, 1_000_000]),
-    // The usual patience is for ten million cells; an answer that was lost would keep a space waiting for two minutes.
-    bounds: { readMs: 10_000, ...(chance.chance(0.5) ? {} : drawBounds(chance)) },
+    bounds: chance.chance(0.5) ? {} : drawBounds(chance),
     durability: all.map(() => (chance.chance(0.75) ? 'disk' : 'os')),
     // Beyond a minute apart nodes refuse each other.
     skewMs: all.map(() => around(chance, chance.chance(0.9) ? chance.pick([200, 20_000]) : 3_600_000)),

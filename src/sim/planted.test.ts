@@ -9,6 +9,8 @@ import { StoredEntry } from '../replica/entry.ts'
 import { OriginLog } from '../replica/log.ts'
 import { Replica } from '../replica/replica.ts'
 import { Space } from '../replica/space.ts'
+import { decodePacket, encodePacket } from '../wire/codec.ts'
+import type { Frame } from '../wire/frame.ts'
 import { runSeed } from './campaign.ts'
 import { SpaceChronicle } from './chronicle.ts'
 import { SimDisk } from './disk.ts'
@@ -75,6 +77,30 @@ test('alive: a machine that asks for the same timer for ever', () => {
     return { replica: driven.replica, wakeAt: 0, handle: (input, nowMs) => driven.handle(input, nowMs) }
   }
   expect(broken('alive', 1, story, { makeMachine })).toContain('alive')
+})
+
+test('a node that never gives the cells that it is asked for keeps nobody from becoming equal', () => {
+  const isKept = ({ kind }: Frame): boolean => kind === 'tree-offer' || kind === 'tree-cells' || kind === 'tree-ack'
+  let kept = 0
+  const makeMachine = (config: MachineConfig): Driven =>
+    between(config, (machine, input, nowMs) => {
+      const outputs = machine.handle(input, nowMs)
+      if (!config.address.endsWith('-0')) return outputs
+      return outputs.map((output) => {
+        if (output.kind !== 'send') return output
+        const { frames } = decodePacket(output.bytes)
+        if (!frames.some(isKept)) return output
+        kept++
+        return { ...output, bytes: encodePacket(frames.filter((frame) => !isKept(frame))) }
+      })
+    })
+  const make = (seed: number): Story => {
+    const { options, actions } = story(seed)
+    const retention = { keepMs: 86_400_000, keepBytes: 64 << 20 }
+    return { options: { ...options, retention, bounds: { newcomerSiblings: 0 }, lost: [] }, actions }
+  }
+  expect(broken('alive', 25, make, { makeMachine })).toEqual(new Set())
+  expect(kept).toBeGreaterThan(10)
 })
 
 test('contract: more of a scan that nobody began', () => {
