@@ -18,6 +18,8 @@ interface Visitor {
   readonly from: string
   readonly timer: NodeJS.Timeout
   isKnown: boolean
+  /** What became of a stranger is told once. */
+  isTold: boolean
 }
 
 /** How many there are, in total and by address. */
@@ -62,12 +64,13 @@ export class Visitors {
     }
     const key = `${from} ${remotePort}`
     const timer = setTimeout(() => this.refuse(socket, 'slow', `no proof within ${handshakeMs} ms`), handshakeMs)
-    const visitor: Visitor = { socket, from, timer, isKnown: false }
+    const visitor: Visitor = { socket, from, timer, isKnown: false, isTold: false }
     this.#visitors.set(key, visitor)
     this.#strangers.add(from, 1)
     socket.once('close', () => {
       clearTimeout(timer)
       this.#visitors.delete(key)
+      if (!visitor.isKnown && !visitor.isTold) this.#told(from, 'gone', 'it went before it was known')
       const census = visitor.isKnown ? this.#known : this.#strangers
       census.add(from, -1)
     })
@@ -94,14 +97,21 @@ export class Visitors {
   refuse(socket: Socket, reason: RefusalReason, what: string): void {
     const visitor = this.#of(socket)
     if (visitor?.isKnown === true) return
-    if (!socket.destroyed) this.#told(visitor?.from ?? '', reason, what)
+    if (visitor?.isTold === false) {
+      visitor.isTold = true
+      this.#told(visitor.from, reason, what)
+    }
     socket.destroy()
     visitor?.socket.destroy()
   }
 
   /** All strangers go. */
   leave(): void {
-    for (const { socket, isKnown } of this.#visitors.values()) if (!isKnown) socket.destroy()
+    for (const visitor of this.#visitors.values()) {
+      if (visitor.isKnown) continue
+      visitor.isTold = true
+      visitor.socket.destroy()
+    }
   }
 
   #of({ remoteAddress, remotePort }: Socket): Visitor | undefined {

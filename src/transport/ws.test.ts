@@ -291,6 +291,8 @@ describe('ws', () => {
     expect(await dialCode(open({ ...secured(1), tls: stranger }), server.address)).toBe('peer_refused')
     expect(await dialCode(open({ ...secured(2), tls }), server.address)).toBe('peer_refused')
     expect(server.ends.length).toBe(1)
+    await until(() => server.events.length === 5)
+    expect(server.reasons()).toContain('proof')
   })
 
   test('[K11] wss: whoever has gone is counted no more', async () => {
