@@ -2,7 +2,8 @@
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { crdt } from './crdt.ts'
-import { hopSuite } from './hop.ts'
+import { hop } from './hop.ts'
+import { http } from './http.ts'
 import { machine } from './machine.ts'
 import { memory } from './memory.ts'
 import { svgOf } from './plot.ts'
@@ -13,7 +14,7 @@ import type { Suite } from './scenario.ts'
 import { store } from './store.ts'
 import { sync } from './sync.ts'
 
-const suites: readonly Suite[] = [crdt, store, memory, sync, scale, hopSuite]
+const suites: readonly Suite[] = [crdt, store, memory, http, hop, sync, scale]
 
 const help = `npm run bench -- [suite …] [options]
 

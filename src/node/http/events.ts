@@ -49,7 +49,7 @@ export class EventStreams {
   }
 
   /** Throws before the reply is taken over; from then on the stream ends by itself. */
-  send(service: Service, caller: Caller, reply: FastifyReply, request: WatchRequest): void {
+  send(service: Service, caller: Caller, reply: FastifyReply, request: WatchRequest, recheck: () => void): void {
     const stop = new AbortController()
     const release = this.take()
     let events: AsyncIterable<WatchEvent>
@@ -71,7 +71,7 @@ export class EventStreams {
     out.on('close', () => stop.abort())
     out.flushHeaders()
     this.#open.add(stop)
-    const stream = this.#run(out, events, stop)
+    const stream = this.#run(out, events, stop, recheck)
       .catch(() => {
         // The node was closed under it, or a row could not be read: the client comes again and is told.
         out.destroy()
@@ -85,10 +85,22 @@ export class EventStreams {
     this.#streams.add(stream)
   }
 
-  async #run(out: ServerResponse, events: AsyncIterable<WatchEvent>, stop: AbortController): Promise<void> {
+  async #run(
+    out: ServerResponse,
+    events: AsyncIterable<WatchEvent>,
+    stop: AbortController,
+    recheck: () => void,
+  ): Promise<void> {
     const { heartbeatMs, stalledMs } = this.#timing
     let isIdle = false
     const heartbeat = setInterval(() => {
+      try {
+        recheck()
+      } catch {
+        // Its token was revoked, or has expired.
+        out.destroy()
+        return
+      }
       if (isIdle && !out.writableNeedDrain) out.write(': alive\n\n')
       isIdle = true
     }, heartbeatMs)

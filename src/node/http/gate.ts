@@ -63,7 +63,12 @@ export class Gate {
     return undefined
   }
 
-  callerOf({ headers: { authorization }, socket }: IncomingMessage, isAdminSocket: boolean): Caller {
+  /** `requests` count against the rate of the token. */
+  callerOf(request: IncomingMessage, isAdminSocket: boolean, requests: number = 1): Caller {
+    const {
+      headers: { authorization },
+      socket,
+    } = request
     if (authorization === undefined) {
       if (isAdminSocket) return atTheSocket
       if (this.#tokens?.everMade !== true && isLoopback(socket.remoteAddress)) return onThisHost
@@ -72,12 +77,12 @@ export class Gate {
     const secret = /^Bearer +(\S+)$/i.exec(authorization)?.[1]
     const caller = secret === undefined ? undefined : this.#tokens?.find(secret)
     if (caller === undefined) throw new SkeinError('unauthenticated', 'the token is not known here, or was revoked')
-    this.#spend(caller.id)
+    if (requests > 0) this.#spend(caller.id, requests)
     return caller
   }
 
   /** A bucket a token: it fills at its rate, and holds one second's worth. */
-  #spend(id: string): void {
+  #spend(id: string, requests: number): void {
     const nowMs = this.#now()
     const full = this.#perSecond
     let allowance = this.#allowances.get(id)
@@ -92,7 +97,8 @@ export class Gate {
         retryAfterMs: Math.ceil((1000 * (1 - allowance.left)) / full),
       })
     }
-    allowance.left--
+    // A frame of many may overdraw once; the next then waits for all of it.
+    allowance.left -= requests
   }
 }
 

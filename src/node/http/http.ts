@@ -5,6 +5,7 @@
 import { createServer } from 'node:http'
 import type { IncomingMessage, Server, ServerOptions } from 'node:http'
 import { chmod, rm } from 'node:fs/promises'
+import type { Duplex } from 'node:stream'
 import type { AddressInfo, ListenOptions, Socket } from 'node:net'
 import { LogController, fastify } from 'fastify'
 import type {
@@ -31,6 +32,7 @@ import { taken } from './route.ts'
 import type { Route } from './route.ts'
 import { routes } from './routes/table.ts'
 import { Service } from './service.ts'
+import { Streams, refuse } from './stream.ts'
 
 export interface HttpOptions {
   readonly node: SkeinNode
@@ -81,7 +83,7 @@ const requestMs = 30_000
 const headersMs = 10_000
 const heartbeatMs = 15_000
 const stalledMs = 60_000
-const graceMs = 5_000
+const defaultGraceMs = 5_000
 /** A key of `limits.keyBytes`, each byte percent-encoded. */
 const parameterLength = 3 * limits.keyBytes
 
@@ -105,11 +107,14 @@ export async function createHttp(options: HttpOptions): Promise<HttpServer> {
     await Idempotency.open(node),
     async () => (await metrics?.()) ?? '',
   )
-  const events = new EventStreams({
+  const timing = {
     heartbeatMs: options.heartbeatMs ?? heartbeatMs,
     stalledMs: options.stalledMs ?? stalledMs,
-  })
-  const { app, servers } = buildApp(service, gate, events, options)
+  }
+  const graceMs = options.graceMs ?? defaultGraceMs
+  const events = new EventStreams(timing)
+  const streams = new Streams(service, events, timing)
+  const { app, servers } = buildApp(service, gate, events, streams, options)
   await app.ready()
   const [main, admin] = servers()
   try {
@@ -130,13 +135,13 @@ export async function createHttp(options: HttpOptions): Promise<HttpServer> {
   let closing: Promise<void> | undefined
   const close = async (): Promise<void> => {
     const ended = Promise.all([main, admin].map((server) => stopped(server)))
-    await events.close()
+    await Promise.all([events.close(), streams.close(graceMs)])
     main.closeIdleConnections()
     admin.closeIdleConnections()
     const late = setTimeout(() => {
       main.closeAllConnections()
       admin.closeAllConnections()
-    }, options.graceMs ?? graceMs)
+    }, graceMs)
     await ended
     clearTimeout(late)
     await app.close()
@@ -173,10 +178,23 @@ function buildApp(
   service: Service,
   gate: Gate,
   events: EventStreams,
+  streams: Streams,
   { logger }: HttpOptions,
 ): { readonly app: FastifyInstance; readonly servers: () => readonly [Server, Server] } {
   const made: Server[] = []
   const atSocket = new WeakSet<Socket>()
+  const upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
+    try {
+      const isAdminSocket = atSocket.has(request.socket)
+      if (!isAdminSocket) gate.checkSource(request.headers)
+      if (request.url?.split('?')[0] !== '/v1/stream') {
+        throw new SkeinError('not_found', 'only /v1/stream can be upgraded')
+      }
+      streams.upgrade(request, socket, head, (requests) => gate.callerOf(request, isAdminSocket, requests))
+    } catch (error) {
+      refuse(socket, error)
+    }
+  }
   const app = fastify({
     ...(logger !== undefined && { loggerInstance: logger }),
     logController: new LogController({ disableRequestLogging: true }),
@@ -205,12 +223,16 @@ function buildApp(
       main.maxConnections = limits.httpConnections
       admin.maxConnections = limits.httpConnections
       admin.on('connection', (socket) => atSocket.add(socket))
+      for (const server of [main, admin]) server.on('upgrade', upgrade)
       made.push(main, admin)
       return main
     },
   })
   app.removeContentTypeParser('text/plain')
   const callers = new WeakMap<IncomingMessage, Caller>()
+  const recheck = (raw: IncomingMessage): void => {
+    gate.callerOf(raw, atSocket.has(raw.socket), 0)
+  }
   app.addHook('onRequest', (request, reply, done) => {
     const { raw } = request
     const isAdminSocket = atSocket.has(raw.socket)
@@ -230,7 +252,10 @@ function buildApp(
   app.setNotFoundHandler((request, reply) =>
     send(reply, problemOf(new SkeinError('not_found', `there is no ${request.method} ${request.url.split('?')[0]}`))),
   )
-  for (const route of routes) addRoute(app, route, service, events, callers)
+  for (const route of routes) addRoute(app, route, service, events, callers, recheck)
+  app.get('/v1/stream', () => {
+    throw new SkeinError('invalid_argument', 'this is a WebSocket: ask for an upgrade')
+  })
   const document = openApi(routes, '1')
   app.get('/v1/openapi.json', () => document)
   return { app, servers: () => [made[0] as Server, made[1] as Server] }
@@ -249,6 +274,7 @@ function addRoute(
   service: Service,
   events: EventStreams,
   callers: WeakMap<IncomingMessage, Caller>,
+  recheck: (raw: IncomingMessage) => void,
 ): void {
   const response: Record<string, unknown> = {}
   for (const [status, { schema }] of Object.entries(route.answers)) if (schema !== undefined) response[status] = schema
@@ -272,6 +298,7 @@ function addRoute(
         service,
         events,
         reply,
+        recheck: () => recheck(raw),
         caller: callers.get(raw) ?? nobody,
         params: request.params as Record<string, string>,
         query: request.query as Record<string, string>,

@@ -14,6 +14,8 @@ export interface Call {
   readonly headers: FastifyRequest['headers']
   readonly body: unknown
   readonly events: EventStreams
+  /** Throws once the caller may no longer be here: for what stays open. */
+  readonly recheck: () => void
   readonly reply: FastifyReply
 }
 

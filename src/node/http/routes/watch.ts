@@ -24,17 +24,18 @@ export const watchRoutes: readonly Route[] = [
       200: { says: 'Events: `change`, `gap` and, before the server goes, `end`.', media: 'text/event-stream' },
     },
     codes: ['invalid_key', 'not_found', 'invalid_token'],
-    handle({ service, caller, query, headers, reply, events }) {
+    handle({ service, caller, query, headers, reply, events, recheck }) {
       const last = headers['last-event-id']
       if (query['prefix'] !== undefined && query['key'] !== undefined) {
         throw new SkeinError('invalid_argument', 'prefix and key exclude each other', { argument: 'key' })
       }
-      events.send(service, caller, reply, {
+      const asked = {
         space: textOf(query['space']) ?? '',
         prefix: textOf(query['prefix']),
         key: textOf(query['key']),
         since: typeof last === 'string' ? last : textOf(query['since']),
-      })
+      }
+      events.send(service, caller, reply, asked, recheck)
       return taken
     },
   },

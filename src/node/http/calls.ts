@@ -1,0 +1,206 @@
+/** What can be asked over the stream: one row each, with its arguments by name and kind. */
+import { SkeinError } from '../../base/errors.ts'
+import { limits } from '../../base/limits.ts'
+import type { Durability } from '../receipt.ts'
+import type { Caller } from '../security/caller.ts'
+import type { KeyedOperation, Operation, Service, WriteAnswer, WriteRequest } from './service.ts'
+import { matches } from './version.ts'
+import { durably, waitOf } from './waiting.ts'
+
+/** A request as it came: only that `id` is a number is known. */
+export interface Ask {
+  readonly id: number
+  readonly do: string
+  readonly [name: string]: unknown
+}
+
+type Kind = 'text' | 'whole' | 'truth' | 'texts' | 'operation' | 'operations'
+
+interface Call {
+  /** Answers the request when its arguments are of their kinds; throws otherwise. */
+  check(ask: Ask): Ask
+  run(service: Service, caller: Caller, ask: Ask): unknown
+}
+
+const isOfKind: Readonly<Record<Kind, (value: unknown) => boolean>> = {
+  text: (value) => typeof value === 'string',
+  whole: (value) => typeof value === 'number' && Number.isSafeInteger(value) && value >= 0,
+  truth: (value) => typeof value === 'boolean',
+  texts: (value) => Array.isArray(value) && value.every((one) => typeof one === 'string'),
+  operation: isOperation,
+  operations: (value) =>
+    Array.isArray(value) &&
+    value.length > 0 &&
+    value.length <= limits.transactOperations &&
+    value.every((one) => isKeyed(one)),
+}
+
+const said: Readonly<Record<Kind, string>> = {
+  text: 'a string',
+  whole: 'a whole number from 0',
+  truth: 'true or false',
+  texts: 'a list of strings',
+  operation: 'an object with type and op',
+  operations: `a list of 1 to ${limits.transactOperations} objects with key and op`,
+}
+
+function isOperation(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  const { type, op } = value as Readonly<Record<string, unknown>>
+  return typeof type === 'string' && typeof op === 'string'
+}
+
+function isKeyed(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  const { key, type, op, ifMatch } = value as Readonly<Record<string, unknown>>
+  return (
+    typeof key === 'string' &&
+    typeof op === 'string' &&
+    (type === undefined || typeof type === 'string') &&
+    (ifMatch === undefined || typeof ifMatch === 'string')
+  )
+}
+
+function call(
+  required: Readonly<Record<string, Kind>>,
+  optional: Readonly<Record<string, Kind>>,
+  run: Call['run'],
+): Call {
+  const kinds = new Map(Object.entries({ ...required, ...optional }))
+  const needed = Object.keys(required)
+  return {
+    check(ask) {
+      for (const name in ask) {
+        if (name === 'id' || name === 'do') continue
+        const kind = kinds.get(name)
+        if (kind === undefined) {
+          throw new SkeinError('invalid_argument', `${ask.do} takes no ${name}`, { argument: name })
+        }
+        if (!isOfKind[kind](ask[name])) {
+          throw new SkeinError('invalid_argument', `${name} must be ${said[kind]}`, { argument: name })
+        }
+      }
+      for (const name of needed) {
+        if (ask[name] === undefined) throw new SkeinError('invalid_argument', `${name} is missing`, { argument: name })
+      }
+      return ask
+    },
+    run,
+  }
+}
+
+const writing: Readonly<Record<string, Kind>> = {
+  agent: 'text',
+  reason: 'text',
+  durability: 'text',
+  ttlMs: 'whole',
+  idempotencyKey: 'text',
+  wait: 'text',
+  timeoutMs: 'whole',
+}
+const conditional: Readonly<Record<string, Kind>> = { ...writing, ifMatch: 'text', ifNoneMatch: 'text' }
+const paged: Readonly<Record<string, Kind>> = { limit: 'whole', cursor: 'text' }
+const read: Readonly<Record<string, Kind>> = { after: 'text', timeoutMs: 'whole' }
+
+interface Asked {
+  readonly space: string
+  readonly key: string
+  readonly [name: string]: unknown
+}
+
+export const calls: Readonly<Record<string, Call>> = {
+  get: call(
+    { space: 'text', key: 'text' },
+    { type: 'text', siblings: 'truth', ifNoneMatch: 'text', ...read },
+    (service, caller, ask) => {
+      if (ask['after'] !== undefined) return afterwards(service, caller, ask, () => get(service, caller, ask))
+      return get(service, caller, ask)
+    },
+  ),
+  list: call({ space: 'text' }, { prefix: 'text', where: 'texts', ...paged, ...read }, (service, caller, ask) => {
+    const list = async (): Promise<unknown> => {
+      const { items, cursor } = await service.list(caller, (ask as Ask & Asked).space, {
+        prefix: text(ask['prefix']),
+        where: ask['where'] as readonly string[] | undefined,
+        limit: limitOf(ask),
+        cursor: text(ask['cursor']),
+      })
+      return { entries: items, cursor }
+    }
+    return ask['after'] === undefined ? list() : afterwards(service, caller, ask, list)
+  }),
+  op: call({ space: 'text', key: 'text', operation: 'operation' }, conditional, (service, caller, ask) => {
+    const { space, key } = ask as Ask & Asked
+    return service.operate(caller, space, key, ask['operation'] as Operation, requestOf(ask)).then(shown)
+  }),
+  delete: call({ space: 'text', key: 'text' }, conditional, (service, caller, ask) => {
+    const { space, key } = ask as Ask & Asked
+    return service.remove(caller, space, key, requestOf(ask)).then(shown)
+  }),
+  transact: call({ space: 'text', operations: 'operations' }, writing, (service, caller, ask) => {
+    const { space } = ask as Ask & Asked
+    return service.transact(caller, space, ask['operations'] as readonly KeyedOperation[], requestOf(ask))
+  }),
+  history: call({ space: 'text', key: 'text' }, paged, (service, caller, ask) => {
+    const { space, key } = ask as Ask & Asked
+    return service.history(caller, space, key, { limit: limitOf(ask), cursor: text(ask['cursor']) })
+  }),
+  spaces: call({}, {}, (service, caller) => ({ spaces: service.spaces(caller) })),
+  visibility: call({ space: 'text', token: 'text' }, { wait: 'text', timeoutMs: 'whole' }, (service, caller, ask) => {
+    const wait = ask['wait'] === undefined ? undefined : waitOf(text(ask['wait']), whole(ask['timeoutMs']))
+    return service.visibility(caller, (ask as Ask & Asked).space, String(ask['token']), wait)
+  }),
+}
+
+function text(value: unknown): string | undefined {
+  return value as string | undefined
+}
+
+function whole(value: unknown): number | undefined {
+  return value as number | undefined
+}
+
+function limitOf(ask: Ask): number {
+  const limit = whole(ask['limit']) ?? 100
+  if (limit >= 1 && limit <= limits.pageItems) return limit
+  throw new SkeinError('invalid_argument', `limit is from 1 to ${limits.pageItems}`, { argument: 'limit' })
+}
+
+function get(service: Service, caller: Caller, ask: Ask): unknown {
+  const { space, key } = ask as Ask & Asked
+  const answer = service.get(caller, space, key, { type: text(ask['type']), siblings: ask['siblings'] === true })
+  const known = text(ask['ifNoneMatch'])
+  return known !== undefined && matches(known, answer.version, true) ? { unchanged: true } : answer
+}
+
+async function afterwards<T>(service: Service, caller: Caller, ask: Ask, then: () => T | Promise<T>): Promise<T> {
+  const { timeoutMs } = waitOf(undefined, whole(ask['timeoutMs']))
+  await service.caughtUp(caller, (ask as Ask & Asked).space, String(ask['after']), timeoutMs)
+  return then()
+}
+
+function shown({ entry: _entry, ...answer }: WriteAnswer): unknown {
+  return answer
+}
+
+function requestOf(ask: Ask): WriteRequest {
+  const { wait, timeoutMs, idempotencyKey } = ask
+  if (
+    typeof idempotencyKey === 'string' &&
+    (idempotencyKey === '' || idempotencyKey.length > limits.idempotencyKeyLength)
+  ) {
+    throw new SkeinError('invalid_argument', `idempotencyKey has 1 to ${limits.idempotencyKeyLength} characters`, {
+      argument: 'idempotencyKey',
+    })
+  }
+  return {
+    agent: text(ask['agent']),
+    reason: text(ask['reason']),
+    durability: ask['durability'] as Durability | undefined,
+    ttlMs: whole(ask['ttlMs']),
+    ifMatch: text(ask['ifMatch']),
+    ifNoneMatch: text(ask['ifNoneMatch']),
+    idempotencyKey: text(idempotencyKey),
+    wait: wait === undefined && timeoutMs === undefined ? durably : waitOf(text(wait), whole(timeoutMs)),
+  }
+}

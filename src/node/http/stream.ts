@@ -1,0 +1,400 @@
+/**
+ * The stream: one WebSocket for operations and watches, for clients that ask much (docs/STREAM.md is its contract). A frame
+ * is a JSON array of messages, in both directions; whatever has gathered goes in one. Requests carry ids, may be sent
+ * without waiting, and begin in the order in which they came; answers come as they are ready.
+ *
+ * Nobody is let grow without bound: a client that asks faster than it is answered, or reads slower, is not read from until
+ * it catches up; its watches wait meanwhile, and what the node's bounded queue drops is told by a `gap`.
+ */
+import type { IncomingMessage } from 'node:http'
+import type { Duplex } from 'node:stream'
+import { WebSocketServer } from 'ws'
+import type { RawData, WebSocket } from 'ws'
+import { SkeinError } from '../../base/errors.ts'
+import { limits } from '../../base/limits.ts'
+import type { Caller } from '../security/caller.ts'
+import { calls } from './calls.ts'
+import type { Ask } from './calls.ts'
+import type { EventStreams, EventTiming } from './events.ts'
+import { problemOf } from './problem.ts'
+import type { Service } from './service.ts'
+
+/** What a client may offer as its subprotocol; one that offers none gets the same. */
+export const streamProtocol = 'skein.1'
+
+/** Of RFC 6455: the server goes away; a message was not as it must be; the caller may not, or no longer, be here. */
+const goingAway = 1001
+const notUnderstood = 1007
+const notAllowed = 1008
+
+export class Streams {
+  readonly #service: Service
+  readonly #places: EventStreams
+  readonly #timing: EventTiming
+  readonly #server = new WebSocketServer({
+    noServer: true,
+    clientTracking: false,
+    perMessageDeflate: false,
+    maxPayload: limits.streamMessageBytes,
+    handleProtocols: (offered) => (offered.has(streamProtocol) ? streamProtocol : false),
+  })
+  readonly #open = new Set<Connection>()
+
+  constructor(service: Service, places: EventStreams, timing: EventTiming) {
+    this.#service = service
+    this.#places = places
+    this.#timing = timing
+  }
+
+  /** `admit` says who the caller is, again and again: a token may be revoked while its stream is open. It throws. */
+  upgrade(request: IncomingMessage, socket: Duplex, head: Buffer, admit: (requests: number) => Caller): void {
+    try {
+      admit(1)
+      const release = this.#places.take()
+      socket.once('close', release)
+    } catch (error) {
+      refuse(socket, error)
+      return
+    }
+    this.#server.handleUpgrade(request, socket, head, (webSocket) => {
+      const connection = new Connection(this.#service, webSocket, admit, this.#timing)
+      this.#open.add(connection)
+      webSocket.on('close', () => this.#open.delete(connection))
+    })
+  }
+
+  /** Tells every client, answers what it has asked within that time, and closes. */
+  async close(graceMs: number): Promise<void> {
+    await Promise.all([...this.#open].map((connection) => connection.close(graceMs)))
+  }
+}
+
+class Connection {
+  readonly #service: Service
+  readonly #socket: WebSocket
+  readonly #admit: (requests: number) => Caller
+  readonly #timing: EventTiming
+  /** Messages that go with the next frame. */
+  #out: string[] = []
+  /** Requests that came and have not begun. */
+  #waiting: unknown[] = []
+  #underWay = 0
+  #isBeginning = false
+  /** As of its last frame. */
+  #caller: Caller | undefined = undefined
+  readonly #watches = new Map<number, AbortController>()
+  #isPaused = false
+  #isAlive = true
+  #isClosing = false
+  #isOver = false
+  #drained: PromiseWithResolvers<void> | undefined = undefined
+  #stalled: NodeJS.Timeout | undefined = undefined
+  #idle: (() => void) | undefined = undefined
+  readonly #heartbeat: NodeJS.Timeout
+
+  constructor(service: Service, socket: WebSocket, admit: (requests: number) => Caller, timing: EventTiming) {
+    this.#service = service
+    this.#socket = socket
+    this.#admit = admit
+    this.#timing = timing
+    socket.on('message', (data, isBinary) => this.#received(data, isBinary))
+    socket.on('pong', () => (this.#isAlive = true))
+    // What is wrong with its frames, `ws` has told the client by then.
+    socket.on('error', () => undefined)
+    socket.on('close', () => this.#over())
+    this.#heartbeat = setInterval(() => this.#beat(), timing.heartbeatMs)
+    this.#send({ hello: { node: service.node.id, protocol: streamProtocol } })
+  }
+
+  async close(graceMs: number): Promise<void> {
+    this.#isClosing = true
+    this.#waiting = []
+    for (const watch of this.#watches.values()) watch.abort()
+    this.#drained?.resolve()
+    const idle = new Promise<void>((resolve) => {
+      this.#idle = resolve
+      this.#tellIdle()
+    })
+    const late = new Promise<void>((resolve) => setTimeout(resolve, graceMs).unref())
+    await Promise.race([idle, late])
+    this.#send({ bye: 'closing' })
+    this.#flush()
+    await new Promise<void>((resolve) => {
+      const late = setTimeout(() => this.#socket.terminate(), graceMs)
+      this.#socket.once('close', () => {
+        clearTimeout(late)
+        resolve()
+      })
+      if (this.#isOver) {
+        clearTimeout(late)
+        resolve()
+      } else this.#socket.close(goingAway, 'closing')
+    })
+  }
+
+  #received(data: RawData, isBinary: boolean): void {
+    if (this.#isClosing || this.#isOver) return
+    const messages = isBinary ? undefined : parsed(data)
+    if (messages === undefined) {
+      this.#socket.close(notUnderstood, 'a frame is text: a JSON array of messages')
+      return
+    }
+    try {
+      this.#caller = this.#admit(messages.length)
+    } catch (error) {
+      if (error instanceof SkeinError && error.code === 'rate_limited') this.#refuseAll(messages, error)
+      else this.#socket.close(notAllowed, problemOf(error).code)
+      return
+    }
+    if (this.#waiting.length > 0) this.#waiting.push(...messages)
+    else this.#waiting = messages
+    this.#begin()
+  }
+
+  /** Begins what has come, as far as the bounds allow. What is answered at once comes by here again: not into the loop. */
+  #begin(): void {
+    if (this.#isBeginning || this.#caller === undefined) return
+    this.#isBeginning = true
+    let at = 0
+    while (at < this.#waiting.length && this.#underWay < limits.streamRequests && !this.#isFull) {
+      if (!this.#ask(this.#caller, this.#waiting[at++])) return
+    }
+    this.#waiting = at === this.#waiting.length ? [] : this.#waiting.slice(at)
+    this.#isBeginning = false
+    this.#breathe()
+  }
+
+  #refuseAll(messages: readonly unknown[], error: SkeinError): void {
+    const problem = problemOf(error)
+    for (const message of messages) {
+      const id = idOf(message)
+      if (id !== undefined) this.#send({ id, problem })
+    }
+  }
+
+  /** False when the connection is at its end. */
+  #ask(caller: Caller, message: unknown): boolean {
+    const id = idOf(message)
+    if (id === undefined) {
+      this.#socket.close(notUnderstood, 'a message is an object with a whole number as its id')
+      return false
+    }
+    this.#underWay++
+    try {
+      const answer = this.#answer(caller, id, message as Ask)
+      if (answer instanceof Promise) {
+        answer.then(
+          (ok) => this.#answered(`{"id":${id},"ok":${JSON.stringify(ok)}}`),
+          (error: unknown) => this.#failed(id, error),
+        )
+      } else this.#answered(`{"id":${id},"ok":${JSON.stringify(answer)}}`)
+    } catch (error) {
+      this.#failed(id, error)
+    }
+    return true
+  }
+
+  #answer(caller: Caller, id: number, ask: Ask): unknown {
+    if (ask.do === 'watch') return this.#watch(caller, id, ask)
+    if (ask.do === 'unwatch') return this.#unwatch(ask)
+    const call = Object.hasOwn(calls, ask.do) ? calls[ask.do] : undefined
+    if (call === undefined) {
+      const known = [...Object.keys(calls), 'watch', 'unwatch']
+      throw new SkeinError('invalid_argument', `do is one of ${known.join(', ')}`, { argument: 'do' })
+    }
+    return call.run(this.#service, caller, call.check(ask))
+  }
+
+  #failed(id: number, error: unknown): void {
+    this.#answered(`{"id":${id},"problem":${JSON.stringify(problemOf(error))}}`)
+  }
+
+  #answered(text: string): void {
+    this.#underWay--
+    this.#push(text)
+    if (this.#waiting.length > 0) this.#begin()
+    else if (this.#isPaused) this.#breathe()
+    this.#tellIdle()
+  }
+
+  #watch(caller: Caller, id: number, ask: Ask): { readonly watching: true } {
+    if (this.#watches.size >= limits.streamWatches) {
+      throw new SkeinError('rate_limited', `a stream has at most ${limits.streamWatches} watches`)
+    }
+    if (this.#watches.has(id)) throw new SkeinError('invalid_argument', `watch ${id} is open`, { argument: 'id' })
+    const { space, prefix, key, since } = watchArguments(ask)
+    const stop = new AbortController()
+    const events = this.#service.watch(caller, space, { prefix, key, since, signal: stop.signal })
+    this.#watches.set(id, stop)
+    void this.#forward(id, events, stop)
+    return { watching: true }
+  }
+
+  #unwatch({ watch }: Ask): { readonly watching: false } {
+    if (typeof watch !== 'number') throw new SkeinError('invalid_argument', 'watch is the id of a watch')
+    this.#watches.get(watch)?.abort()
+    return { watching: false }
+  }
+
+  async #forward(id: number, events: AsyncIterable<unknown>, stop: AbortController): Promise<void> {
+    let end: unknown
+    try {
+      for await (const event of events) {
+        // It was asked to stop: what is still queued is nobody's any more.
+        if (stop.signal.aborted && !this.#isClosing) break
+        this.#push(`{"watch":${id},"event":${JSON.stringify(event)}}`)
+        if (this.#isFull && !this.#isClosing) await this.#whenDrained()
+        if (this.#isOver) return
+      }
+      end = { watch: id, end: this.#isClosing ? 'closing' : 'over' }
+    } catch (error) {
+      end = { watch: id, end: 'failed', problem: problemOf(error) }
+    } finally {
+      stop.abort()
+      this.#watches.delete(id)
+    }
+    this.#send(end)
+    this.#tellIdle()
+  }
+
+  #tellIdle(): void {
+    if (this.#isOver || (this.#underWay === 0 && this.#watches.size === 0)) this.#idle?.()
+  }
+
+  // Writing, and not writing.
+
+  #send(message: unknown): void {
+    this.#push(JSON.stringify(message))
+  }
+
+  #push(text: string): void {
+    if (this.#isOver) return
+    if (this.#out.length === 0) setImmediate(() => this.#flush())
+    this.#out.push(text)
+  }
+
+  #flush(): void {
+    if (this.#out.length === 0 || this.#isOver) return
+    const frame = `[${this.#out.join(',')}]`
+    this.#out = []
+    this.#socket.send(frame, () => this.#sent())
+  }
+
+  get #isFull(): boolean {
+    return this.#socket.bufferedAmount > limits.streamBufferBytes
+  }
+
+  #sent(): void {
+    if (this.#isFull) return
+    clearTimeout(this.#stalled)
+    this.#stalled = undefined
+    this.#drained?.resolve()
+    this.#drained = undefined
+    if (this.#waiting.length > 0) this.#begin()
+    else if (this.#isPaused) this.#breathe()
+  }
+
+  #whenDrained(): Promise<void> {
+    this.#waitForReader()
+    return (this.#drained ??= Promise.withResolvers<void>()).promise
+  }
+
+  /** A reader who takes nothing at all for long is cut off. */
+  #waitForReader(): void {
+    this.#stalled ??= setTimeout(() => this.#socket.terminate(), this.#timing.stalledMs)
+  }
+
+  /** Reads from the socket only while there is room for what comes. */
+  #breathe(): void {
+    if (this.#isOver) return
+    const isFull = this.#isFull
+    if (isFull) this.#waitForReader()
+    const shouldPause = isFull || this.#waiting.length > 0 || this.#underWay >= limits.streamRequests
+    if (shouldPause === this.#isPaused) return
+    this.#isPaused = shouldPause
+    if (shouldPause) this.#socket.pause()
+    else this.#socket.resume()
+  }
+
+  #beat(): void {
+    // While its socket is not read, its pongs are not heard either; the other bounds hold meanwhile.
+    if (!this.#isAlive && !this.#isPaused) {
+      this.#socket.terminate()
+      return
+    }
+    try {
+      this.#admit(0)
+    } catch (error) {
+      this.#socket.close(notAllowed, problemOf(error).code)
+      return
+    }
+    this.#isAlive = false
+    this.#socket.ping()
+  }
+
+  #over(): void {
+    this.#isOver = true
+    clearInterval(this.#heartbeat)
+    clearTimeout(this.#stalled)
+    for (const watch of this.#watches.values()) watch.abort()
+    this.#drained?.resolve()
+    this.#waiting = []
+    this.#out = []
+    this.#tellIdle()
+  }
+}
+
+function parsed(data: RawData): unknown[] | undefined {
+  try {
+    const messages: unknown = JSON.parse((data as Buffer).toString())
+    return Array.isArray(messages) ? messages : undefined
+  } catch {
+    return undefined
+  }
+}
+
+function idOf(message: unknown): number | undefined {
+  if (typeof message !== 'object' || message === null || !('id' in message)) return undefined
+  const { id } = message
+  return typeof id === 'number' && Number.isSafeInteger(id) && id >= 0 ? id : undefined
+}
+
+function watchArguments(ask: Ask): {
+  readonly space: string
+  readonly prefix: string | undefined
+  readonly key: string | undefined
+  readonly since: string | undefined
+} {
+  const { id: _id, do: _do, space, prefix, key, since, ...others } = ask
+  const [unknown] = Object.keys(others)
+  if (unknown !== undefined)
+    throw new SkeinError('invalid_argument', `watch takes no ${unknown}`, { argument: unknown })
+  const text = (value: unknown, name: string): string | undefined => {
+    if (value === undefined || typeof value === 'string') return value
+    throw new SkeinError('invalid_argument', `${name} is a string`, { argument: name })
+  }
+  const named = text(space, 'space')
+  if (named === undefined) throw new SkeinError('invalid_argument', 'space is missing', { argument: 'space' })
+  const [under, one] = [text(prefix, 'prefix'), text(key, 'key')]
+  if (under !== undefined && one !== undefined) {
+    throw new SkeinError('invalid_argument', 'prefix and key exclude each other', { argument: 'key' })
+  }
+  return { space: named, prefix: under, key: one, since: text(since, 'since') }
+}
+
+/** Before the upgrade it is still HTTP. */
+export function refuse(socket: Duplex, error: unknown): void {
+  const problem = problemOf(error)
+  const body = JSON.stringify(problem)
+  socket.on('error', () => undefined)
+  socket.end(
+    [
+      `HTTP/1.1 ${problem.status} ${problem.code}`,
+      'content-type: application/problem+json; charset=utf-8',
+      `content-length: ${Buffer.byteLength(body)}`,
+      'connection: close',
+      '',
+      body,
+    ].join('\r\n'),
+  )
+}
