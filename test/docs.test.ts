@@ -14,6 +14,7 @@ import { types } from '../src/crdt/types/table.ts'
 import { environmentOf, flagOf, settingNames, settings } from '../src/node/config.ts'
 import { buckets, metricPrefix, metricTable } from '../src/observe/metrics.ts'
 import type { MetricFacts } from '../src/observe/metrics.ts'
+import { statusOf } from '../src/node/http/problem.ts'
 import { rules } from '../src/sim/rules.ts'
 
 const root = join(import.meta.dirname, '..')
@@ -66,6 +67,7 @@ describe('generated tables', () => {
     ['docs/CONFIG.md', 'settings', settingRows],
     ['docs/METRICS.md', 'metrics', metricRows],
     ['docs/METRICS.md', 'buckets', bucketRows],
+    ['docs/HTTP.md', 'statuses', statusRows],
   ]
 
   test.each(tables)('%s is up to date in its %s', async (path, name, make) => {
@@ -85,6 +87,14 @@ describe('generated tables', () => {
         `| \`${code}\` | ${meaning} | ${state} | ${retry ? 'yes' : 'no'} | ${action} |\n`,
     )
     return `| code | meaning | state | retry | what to do |\n| --- | --- | --- | --- | --- |\n${rows.join('')}`
+  }
+
+  function statusRows(): string {
+    const byStatus = Object.entries(Object.groupBy(Object.entries(statusOf), ([, status]) => status))
+    const rows = byStatus.map(
+      ([status, codes = []]) => `| ${status} | ${codes.map(([code]) => `\`${code}\``).join(', ')} |\n`,
+    )
+    return `| status | codes |\n| --- | --- |\n${rows.join('')}`
   }
 
   /** Name, value and comment are all in the source. */

@@ -84,6 +84,7 @@ const headersMs = 10_000
 const heartbeatMs = 15_000
 const stalledMs = 60_000
 const defaultGraceMs = 5_000
+const sweepMs = 20
 /** A key of `limits.keyBytes`, each byte percent-encoded. */
 const parameterLength = 3 * limits.keyBytes
 
@@ -136,14 +137,18 @@ export async function createHttp(options: HttpOptions): Promise<HttpServer> {
   const close = async (): Promise<void> => {
     const ended = Promise.all([main, admin].map((server) => stopped(server)))
     await Promise.all([events.close(), streams.close(graceMs)])
-    main.closeIdleConnections()
-    admin.closeIdleConnections()
+    // A connection whose last request is answered would idle on until its client goes.
+    const sweep = setInterval(() => {
+      main.closeIdleConnections()
+      admin.closeIdleConnections()
+    }, sweepMs)
     const late = setTimeout(() => {
       main.closeAllConnections()
       admin.closeAllConnections()
     }, graceMs)
     await ended
     clearTimeout(late)
+    clearInterval(sweep)
     await app.close()
     if (socketPath !== undefined) await rm(socketPath, { force: true })
   }
@@ -238,7 +243,13 @@ function buildApp(
     const isAdminSocket = atSocket.has(raw.socket)
     if (!isAdminSocket) {
       const origin = gate.checkSource(raw.headers)
-      if (origin !== undefined) allow(reply, origin)
+      if (origin !== undefined) {
+        allow(reply, origin)
+        if (raw.method === 'OPTIONS') {
+          void preflight(reply)
+          return
+        }
+      }
     }
     const route = request.routeOptions.config as { readonly open?: boolean }
     if (route.open !== true) callers.set(raw, gate.callerOf(raw, isAdminSocket))
@@ -321,6 +332,17 @@ function allow(reply: FastifyReply, origin: string): void {
   reply.header('access-control-allow-origin', origin)
   reply.header('vary', 'origin')
   reply.header('access-control-expose-headers', 'etag, retry-after')
+}
+
+/** A browser asks first whether a page may ask; the request itself is judged when it comes. */
+function preflight(reply: FastifyReply): FastifyReply {
+  const names = new Set(routes.flatMap(({ headers }) => Object.keys(headers ?? {})))
+  return reply
+    .code(204)
+    .header('access-control-allow-methods', 'GET, PUT, POST, DELETE')
+    .header('access-control-allow-headers', ['Authorization', 'Content-Type', ...names].join(', '))
+    .header('access-control-max-age', '600')
+    .send()
 }
 
 /** What fastify itself refuses, by its own codes, in ours. */

@@ -1,6 +1,8 @@
 /** What a route is, as data: from it come the server's validation and serialisation, and the OpenAPI document. */
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import { SkeinError } from '../../base/errors.ts'
 import type { ErrorCode } from '../../base/errors.ts'
+import { limits } from '../../base/limits.ts'
 import type { Caller } from '../security/caller.ts'
 import type { EventStreams } from './events.ts'
 import type { Schema } from './schemas.ts'
@@ -67,4 +69,11 @@ export function textOf(value: Call['query'][string]): string | undefined {
 export function textsOf(value: Call['query'][string]): readonly string[] {
   if (value === undefined) return []
   return typeof value === 'string' ? [value] : value
+}
+
+/** Items in a page. */
+export function limitOf(value: Call['query'][string]): number {
+  const limit = numberOf(value) ?? 100
+  if (limit >= 1 && limit <= limits.pageItems) return limit
+  throw new SkeinError('invalid_argument', `limit is from 1 to ${limits.pageItems}`, { argument: 'limit' })
 }

@@ -31,6 +31,12 @@ export function digits(most: number, says: string): Schema {
   return { type: 'string', pattern: `^[0-9]{1,${most}}$`, description: says }
 }
 
+export const limitQuery: Schema = digits(
+  4,
+  `Items in one page, 100 unless told otherwise, at most ${limits.pageItems}.`,
+)
+export const cursorQuery: Schema = { ...text, description: '`cursor` of the page before.' }
+
 export const problem: Schema = object(
   {
     type: text,

@@ -4,6 +4,7 @@
  * between on this replica.
  */
 import { SkeinError } from '../../base/errors.ts'
+import { compareUtf8 } from '../../base/bytes.ts'
 import { limits } from '../../base/limits.ts'
 import type { RowScanner } from '../../base/rows.ts'
 import type { Value } from '../../base/value.ts'
@@ -298,6 +299,19 @@ export class Service {
     return this.node.status().spaces.filter(({ name }) => mayIn(caller, name))
   }
 
+  /** Pages in the order of the names. */
+  spacePage(
+    caller: Caller,
+    { limit = limits.pageItems, cursor }: { readonly limit?: number | undefined; readonly cursor?: string | undefined },
+  ): Page<SpaceStatus> {
+    const after = cursor === undefined ? '' : nameAfter(cursor)
+    const all = this.spaces(caller)
+      .filter(({ name }) => after === '' || compareUtf8(name, after) > 0)
+      .sort((one, other) => compareUtf8(one.name, other.name))
+    const items = all.slice(0, limit)
+    return { items, cursor: all.length > limit ? sealed(['s1', items.at(-1)?.name]) : undefined }
+  }
+
   space(caller: Caller, name: string): SpaceStatus {
     if (!mayIn(caller, name)) must(caller, 'read', name)
     return this.#known(name).status()
@@ -449,6 +463,12 @@ function settingsOf(agent: string | undefined, { reason, durability, ttlMs }: Wr
 function afterOf(cursor: string, space: string, prefix: string): string {
   const [kind, of, under, last] = unsealed(cursor, 'cursor')
   if (kind === 'e1' && of === space && under === prefix && typeof last === 'string') return last
+  throw new SkeinError('invalid_token', 'cursor is of another listing')
+}
+
+function nameAfter(cursor: string): string {
+  const [kind, name] = unsealed(cursor, 'cursor')
+  if (kind === 's1' && typeof name === 'string') return name
   throw new SkeinError('invalid_token', 'cursor is of another listing')
 }
 

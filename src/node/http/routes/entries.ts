@@ -3,12 +3,14 @@ import { SkeinError } from '../../../base/errors.ts'
 import type { ErrorCode } from '../../../base/errors.ts'
 import { limits } from '../../../base/limits.ts'
 import type { Durability } from '../../receipt.ts'
-import { numberOf, textOf, textsOf } from '../route.ts'
+import { limitOf, numberOf, textOf, textsOf } from '../route.ts'
 import type { Call, Outcome, Route } from '../route.ts'
 import {
+  cursorQuery,
   digits,
   entry,
   historyItem,
+  limitQuery,
   listOf,
   object,
   operation,
@@ -71,8 +73,6 @@ const writeHeaders: Route['headers'] = {
 
 const { 'If-Match': _ifMatch, 'If-None-Match': _ifNoneMatch, ...transactHeaders } = writeHeaders
 
-const limitQuery = digits(4, `Items in one page, 100 unless told otherwise, at most ${limits.pageItems}.`)
-const cursorQuery = { ...text, description: '`cursor` of the page before.' }
 const afterQuery = { ...text, description: 'A version: the answer waits until this node has applied what it names.' }
 
 export const entryRoutes: readonly Route[] = [
@@ -97,7 +97,7 @@ export const entryRoutes: readonly Route[] = [
         schema: object({ entries: listOf(entry), 'cursor?': text }),
       },
     },
-    codes: [...readCodes, 'too_large', 'invalid_token', 'behind'],
+    codes: [...readCodes, 'invalid_token', 'behind'],
     async handle({ service, caller, params: { space = '' }, query }) {
       await afterwards(service, caller, space, query)
       const { items, cursor } = await service.list(caller, space, {
@@ -203,12 +203,6 @@ export const entryRoutes: readonly Route[] = [
     },
   },
 ]
-
-function limitOf(value: Call['query'][string]): number {
-  const limit = numberOf(value) ?? 100
-  if (limit >= 1 && limit <= limits.pageItems) return limit
-  throw new SkeinError('invalid_argument', `limit is from 1 to ${limits.pageItems}`, { argument: 'limit' })
-}
 
 async function afterwards(
   service: Call['service'],

@@ -1,17 +1,22 @@
 /** The spaces of the node. */
+import { limitOf, textOf } from '../route.ts'
 import type { Route } from '../route.ts'
-import { listOf, object, space, text } from '../schemas.ts'
+import { cursorQuery, limitQuery, listOf, object, space, text } from '../schemas.ts'
 
 export const spaceRoutes: readonly Route[] = [
   {
     method: 'GET',
     path: '/v1/spaces',
     says: 'The spaces that the caller may see.',
+    query: { limit: limitQuery, cursor: cursorQuery },
     answers: {
-      200: { says: 'All of them: a node holds a bounded number.', schema: object({ spaces: listOf(space) }) },
+      200: { says: 'A page, in the order of their names.', schema: object({ spaces: listOf(space), 'cursor?': text }) },
     },
-    codes: [],
-    handle: ({ service, caller }) => ({ body: { spaces: service.spaces(caller) } }),
+    codes: ['invalid_token'],
+    handle({ service, caller, query }) {
+      const page = service.spacePage(caller, { limit: limitOf(query['limit']), cursor: textOf(query['cursor']) })
+      return { body: { spaces: page.items, cursor: page.cursor } }
+    },
   },
   {
     method: 'PUT',

@@ -1,0 +1,104 @@
+/** The document and the server are one thing: every route answers, and every answer is as the document says. */
+import { readFile } from 'node:fs/promises'
+import { Ajv2020 } from 'ajv/dist/2020.js'
+import { expect, test } from 'vitest'
+import { openNode } from '../../open.ts'
+import { routes } from './routes/table.ts'
+import { served } from './server.test-kit.ts'
+import type { Asking } from './server.test-kit.ts'
+
+interface Described {
+  readonly responses: Readonly<Record<string, { readonly content?: Readonly<Record<string, { schema: object }>> }>>
+  readonly parameters: readonly { readonly name: string; readonly in: string }[]
+}
+
+interface Document {
+  readonly openapi: string
+  readonly paths: Readonly<Record<string, Readonly<Record<string, Described>>>>
+  readonly components: { readonly schemas: { readonly Problem: object } }
+}
+
+const counter = { type: 'counter', op: 'incr', by: 1 }
+/** How each route is asked once so that it succeeds; a route that is not here fails the test. */
+const examples: Readonly<Record<string, { readonly path: string; readonly asking?: Asking }>> = {
+  'GET /v1/spaces': { path: '/v1/spaces' },
+  'PUT /v1/spaces/{space}': { path: '/v1/spaces/fresh' },
+  'GET /v1/spaces/{space}': { path: '/v1/spaces/s' },
+  'DELETE /v1/spaces/{space}': { path: '/v1/spaces/fresh' },
+  'GET /v1/spaces/{space}/entries': { path: '/v1/spaces/s/entries?limit=2&prefix=r' },
+  'GET /v1/spaces/{space}/entries/{key}': { path: '/v1/spaces/s/entries/r?siblings=true' },
+  'POST /v1/spaces/{space}/entries/{key}/ops': { path: '/v1/spaces/s/entries/n/ops', asking: { body: counter } },
+  'DELETE /v1/spaces/{space}/entries/{key}': { path: '/v1/spaces/s/entries/gone' },
+  'POST /v1/spaces/{space}/transact': {
+    path: '/v1/spaces/s/transact?wait=all',
+    asking: { body: { operations: [{ key: 'n', ...counter }] } },
+  },
+  'GET /v1/spaces/{space}/entries/{key}/history': { path: '/v1/spaces/s/entries/r/history?limit=1' },
+  'GET /v1/watch': { path: '/v1/watch?space=s' },
+  'GET /v1/status': { path: '/v1/status' },
+  'GET /v1/peers': { path: '/v1/peers' },
+  'POST /v1/sync': { path: '/v1/sync' },
+  'GET /v1/verify': { path: '/v1/verify' },
+  'GET /v1/visibility': { path: '/v1/visibility?space=s&token=&wait=peers:0' },
+  'GET /healthz': { path: '/healthz' },
+  'GET /readyz': { path: '/readyz?gaps=0&lag=0&queue=10000000' },
+  'GET /metrics': { path: '/metrics' },
+}
+
+test('every route of the document answers, and by its schema', async () => {
+  await using it = await served(await openNode({ memory: true }), { metrics: () => 'skein_cells 1\n' })
+  const space = it.node.space('s')
+  space.record('r').set({ status: 'todo', nested: { a: 1 } })
+  space.record('r').unset('status')
+  space.record('r2').set({ bytes: 1 })
+  space.text('text').insert(0, 'hello')
+  space.register('gone').set(1)
+  const document = (await it.ask('GET', '/v1/openapi.json')).body as unknown as Document
+  expect(document.openapi).toBe('3.1.0')
+  const ajv = new Ajv2020({ strict: false, allErrors: true })
+  const described = Object.entries(document.paths).flatMap(([path, methods]) =>
+    Object.entries(methods).map(([method, route]) => [`${method.toUpperCase()} ${path}`, route] as const),
+  )
+  expect(described.map(([name]) => name).sort()).toEqual(Object.keys(examples).sort())
+  expect(described).toHaveLength(routes.length)
+  for (const [name, route] of described) {
+    const [method = ''] = name.split(' ')
+    const { path, asking } = examples[name] as (typeof examples)[string]
+    if (name === 'GET /v1/watch') {
+      const stop = new AbortController()
+      const answer = await fetch(it.server.url + path, { signal: stop.signal })
+      expect(answer.status).toBe(200)
+      expect(Object.keys(route.responses['200']?.content ?? {})).toContain('text/event-stream')
+      stop.abort()
+      continue
+    }
+    const answer = await it.ask(method, path, asking)
+    expect(answer.status, `${name}: ${JSON.stringify(answer.body)}`).toBeLessThan(300)
+    const content = route.responses[String(answer.status)]?.content
+    if (name === 'GET /metrics') {
+      expect(answer.body).toEqual({ text: 'skein_cells 1\n' })
+      continue
+    }
+    const validate = ajv.compile(content?.['application/json']?.schema ?? {})
+    expect(validate(answer.body), `${name}: ${JSON.stringify(validate.errors)} ${JSON.stringify(answer.body)}`).toBe(
+      true,
+    )
+    // A problem is as the document says as well.
+    const wrong = await it.ask(method, `${path.split('?')[0] ?? ''}?no-such=1`, asking)
+    expect(wrong, name).toMatchObject({ status: 400, body: { code: 'invalid_argument' } })
+    const isProblem = ajv.compile(document.components.schemas.Problem)
+    expect(isProblem(wrong.body), JSON.stringify(isProblem.errors)).toBe(true)
+  }
+  // Types whose cells hold bytes have answers of the same kind.
+  for (const path of ['/v1/spaces/s/entries/text?siblings=true', '/v1/spaces/s/entries/text/history']) {
+    expect(await it.ask('GET', path)).toMatchObject({ status: 200 })
+  }
+})
+
+test('docs/HTTP.md has every route, and no other', async () => {
+  const text = await readFile(new URL('../../../docs/HTTP.md', import.meta.url), 'utf8')
+  const rows = [...text.matchAll(/^\| `(GET|PUT|POST|DELETE) (\/[^`?]*)[^`]*` \|/gm)].map(
+    ([, method = '', path = '']) => `${method} ${path}`,
+  )
+  expect(rows.sort()).toEqual(routes.map(({ method, path }) => `${method} ${path}`).sort())
+})
