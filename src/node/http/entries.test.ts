@@ -1,6 +1,7 @@
 /** Entries over HTTP: reading, writing, conditions, pages, history, and keys that try to be paths. */
 import { expect, test } from 'vitest'
 import { openNode } from '../../open.ts'
+import type { SpaceHandle } from '../space-handle.ts'
 import { served, temporary } from './server.test-kit.ts'
 
 test('a record is written, read and deleted', async () => {
@@ -81,6 +82,33 @@ test('a version names a state: conditions hold on it and on no other', async () 
   expect(gone.status).toBe(412)
 })
 
+test('versions differ where anything that is live does', async () => {
+  await using node = await openNode({ memory: true })
+  const versions = new Set<string>()
+  // Each space counts its own dots, so these states differ in nothing but what the line says.
+  const state = (name: string, make: (space: SpaceHandle) => void): void => {
+    make(node.space(name))
+    versions.add(node.space(name).version('k').replace(/^.*~/, ''))
+  }
+  state('nothing', () => undefined)
+  state('first', (space) => space.register('k').set(1))
+  state('later dot', (space) => {
+    space.register('k').set(1)
+    space.register('k').set(2)
+  })
+  state('other type', (space) => space.flag('k').enable())
+  state('two fields', (space) => space.record('k').set({ a: 1, b: 1 }))
+  state('the one field', (space) => {
+    space.record('k').set({ a: 1, b: 1 })
+    space.record('k').unset('b')
+  })
+  state('the other field', (space) => {
+    space.record('k').set({ a: 1, b: 1 })
+    space.record('k').unset('a')
+  })
+  expect(versions.size).toBe(7)
+})
+
 test('pages neither skip nor repeat what is there throughout, whatever is written in between', async () => {
   await using it = await served(await openNode({ memory: true }))
   const space = it.node.space('s')
@@ -97,7 +125,7 @@ test('pages neither skip nor repeat what is there throughout, whatever is writte
     cursor = body['cursor'] as string | undefined
     // One more behind, one in front, and the last one seen goes.
     space.register(`k000-${listed.length}`).set(1)
-    space.delete(listed.at(-1) as string)
+    if (listed.length % 20 === 0) space.delete(listed.at(-1) as string)
   } while (cursor !== undefined)
   expect(new Set(listed).size).toBe(listed.length)
   expect(keys.filter((key) => !listed.includes(key))).toEqual([])

@@ -115,8 +115,14 @@ export function fingerprintOf(parts: readonly unknown[]): string {
   return createHash('sha256').update(JSON.stringify(parts)).digest('base64url')
 }
 
+/** Undefined for what another version wrote: it is dropped, and a request that is repeated over it is done again. */
 function fromRow(row: Uint8Array): Kept | undefined {
-  const parts = decodeValue(row)
+  let parts: Value
+  try {
+    parts = decodeValue(row)
+  } catch {
+    return undefined
+  }
   if (!Array.isArray(parts)) return undefined
   const [fingerprint, atMs, answer] = parts as readonly Value[]
   if (typeof fingerprint !== 'string' || typeof atMs !== 'number' || answer === undefined) return undefined
