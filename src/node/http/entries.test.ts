@@ -247,3 +247,18 @@ test('an answer waits for what it is asked to wait for, and says what came of it
   expect(await it.ask('GET', `/v1/visibility?space=s&token=${token}`)).toMatchObject({ body: { here: true } })
   expect(await it.ask('GET', `/v1/spaces/s/entries/k?after=${token}`)).toMatchObject({ status: 200 })
 })
+
+test('a listing goes on behind a key, over what the disk has and over what is on its way there', async () => {
+  await using node = await openNode({ memory: true })
+  const space = node.space('s')
+  const keys = Array.from({ length: 25 }, (_, i) => `k${String(i).padStart(2, '0')}`)
+  const listed = async (options: { prefix?: string; after?: string }) =>
+    (await Array.fromAsync(space.scan(options))).map(({ key }) => key)
+  for (const key of keys) space.register(key).set(1)
+  expect(await listed({ after: 'k10' })).toEqual(keys.slice(11))
+  await node.flush()
+  for (const key of keys.slice(0, 5)) space.register(key).set(2)
+  expect(await listed({ prefix: 'k0', after: 'k02' })).toEqual(keys.slice(3, 10))
+  expect(await listed({ prefix: 'k1', after: 'a' })).toEqual(keys.slice(10, 20))
+  expect(await listed({ prefix: 'k1', after: 'k9' })).toEqual([])
+})
