@@ -178,8 +178,8 @@ test('what the disk and the node can refuse', async () => {
     durability: 'memory',
     retention: { keepMs: Infinity, keepBytes: Infinity },
     cacheBytes: 2 ** 25,
-    incarnation: '0000000000000001',
-    freshNode: '00000000000000aa',
+    node: '00000000000000aa',
+    fresh: () => '0000000000000001',
     now: Date.now,
   })
   await using it = await served(node)

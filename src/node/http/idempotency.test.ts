@@ -95,8 +95,8 @@ function nodeOn(store: Store, incarnation: string, now: () => number = Date.now)
     durability: store.supports.durability === 'memory' ? 'memory' : 'os',
     retention: { keepMs: Infinity, keepBytes: Infinity },
     cacheBytes: 2 ** 25,
-    incarnation,
-    freshNode: '00000000000000aa',
+    node: '00000000000000aa',
+    fresh: () => incarnation,
     now,
   })
 }
