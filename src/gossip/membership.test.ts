@@ -48,6 +48,13 @@ function percentile(values: readonly number[], share: number): number {
   return values.toSorted((x, y) => x - y)[Math.floor((values.length - 1) * share)] ?? Number.NaN
 }
 
+test('[G20] of whom a link told first, zone and version are told once they are known', () => {
+  const machine = alone([b])
+  const known = told(machine, b, [{ ...statement(b, 'alive', 0), zone: 'east' }], 1)
+  expect(known).toMatchObject([{ kind: 'described', member: { node: b, zone: 'east', version: 1000, state: 'alive' } }])
+  expect(told(machine, c, [{ ...statement(b, 'alive', 1), zone: 'east' }], 2)).toEqual([])
+})
+
 describe('a fleet', () => {
   test('[G7] everybody comes to know everybody, through one that all have met', () => {
     const fleet = new Fleet(1)

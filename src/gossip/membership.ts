@@ -73,6 +73,8 @@ export type MembershipOutput =
     }
   /** `before` is undefined for a new member. */
   | { readonly kind: 'changed'; readonly member: Member; readonly before: MemberState | undefined }
+  /** Its zone, address or version are known now, or are others; its state is what it was. */
+  | { readonly kind: 'described'; readonly member: Member }
   /** Dead for long, or pushed out by others. */
   | { readonly kind: 'forgotten'; readonly node: NodeId }
 
@@ -652,9 +654,12 @@ export class Membership {
 
   #describe(known: Known, { incarnation, address, zone, version }: MemberStatement): void {
     if (incarnation <= known.incarnation) return
+    const isNew = address !== known.address || zone !== known.zone || version !== known.version
     known.address = address
     known.zone = zone
     known.version = version
+    // Somebody met over a link is known by his node alone at first.
+    if (isNew) this.#outputs.push({ kind: 'described', member: snapshot(known) })
   }
 
   // --- telling --------------------------------------------------------------------------------------------------

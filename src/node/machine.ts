@@ -485,6 +485,10 @@ export class Machine {
           }
           break
         }
+        case 'described':
+          changed = true
+          this.#seat(output.member)
+          break
         case 'forgotten':
           changed = true
           this.#roster.delete(output.node)
