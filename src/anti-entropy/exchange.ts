@@ -319,7 +319,7 @@ export class Exchange {
   }
 
   #deltas(runs: Deltas['runs'], more: boolean): void {
-    this.#send({ kind: 'deltas', space: this.id, runs, cause: 'catch-up', more })
+    this.#send({ kind: 'deltas', space: this.id, runs, cause: 'catch-up', more, hops: 0 })
   }
 
   #send(frame: VectorFrame | Chains | Deltas): void {

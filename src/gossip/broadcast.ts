@@ -18,13 +18,15 @@ import { assert } from '../base/assert.ts'
 import { limits } from '../base/limits.ts'
 import type { Dot, NodeId, Notice, OriginId, Prune, Pull, SpaceId } from '../wire/frame.ts'
 import { rings, type Roster, type RosterMember } from './roster.ts'
+import { mostDuplicates, slots } from './tree.ts'
+import { View, type Gap } from './view.ts'
 
 export interface BroadcastTiming {
   /** Members of a space, this node included, up to which a writer pushes to all. Measured: the crossover is near 30 under load. */
   readonly meshMembers: number
   /** Notices gather for so long; 50 to 100 ms elsewhere. */
   readonly noticeMs: number
-  /** Duplicates on a link, with no news of that writer in between, until it is pruned. Field reports: 3 to 5; at most 3. */
+  /** Duplicates on a link that is not the source until it is pruned. Field reports: 3 to 5; at most 3. */
   readonly pruneAfter: number
   /** The wait before a pull, in measured hops; field reports: 2 to 3. */
   readonly graftHops: number
@@ -84,9 +86,17 @@ export type BroadcastInput =
       readonly cause: 'local' | 'push' | 'catch-up'
       /** Who sent it; undefined for local ones. */
       readonly from?: NodeId | undefined
+      /** Over how many hops it was pushed. */
+      readonly hops?: number
     }
   /** A pushed delta was known already, or waits here already. */
-  | { readonly kind: 'duplicate'; readonly space: SpaceId; readonly dot: Dot; readonly from: NodeId }
+  | {
+      readonly kind: 'duplicate'
+      readonly space: SpaceId
+      readonly dot: Dot
+      readonly from: NodeId
+      readonly hops: number
+    }
   /** A delta came that cannot be applied yet; what is before it is missing. */
   | { readonly kind: 'held'; readonly space: SpaceId; readonly dot: Dot; readonly from: NodeId }
   /** Of a pull the caller also sends what is asked for. */
@@ -106,148 +116,12 @@ export type BroadcastOutput =
   | { readonly kind: 'connect'; readonly node: NodeId }
   | { readonly kind: 'disconnect'; readonly node: NodeId }
 
-/** Neighbours in one space: a mesh of 32 has 31 others; with rings 10, and whoever takes this node for one of his. */
-const slots = 32
-/** A row of the table: a byte for each slot, then where the last news came from, plus one. */
-const rowBytes = slots + 1
-/** In a slot's byte: duplicates since the last news, then what was agreed over the default. */
-const duplicatesMask = 3
-const grafted = 4
-const pruned = 8
 /** Candidates on a ring that failed and are passed over, but still wanted. */
 const failedKept = 2
 /** Weight of a new measurement of the hop. TCP's. */
 const smoothing = 1 / 8
 /** Who may be asked for one gap. */
 const sourcesKept = 4
-/** Writers of a space that share a tree, because no other is free. */
-const shared = '' as NodeId
-
-interface Told {
-  seq: number
-  /** Bits of the slots that have it: they sent it, or it was sent to them. */
-  slots: number
-}
-
-interface Gap {
-  upTo: number
-  readonly sources: NodeId[]
-  readonly noticedMs: number
-  dueMs: number
-  pulls: number
-  pulledFrom: NodeId | undefined
-  pulledMs: number
-}
-
-/** One space's overlay, as this node sees it. */
-class View {
-  readonly space: SpaceId
-  mesh = true
-  readonly nodes: (NodeId | undefined)[] = []
-  readonly slotOf = new Map<NodeId, number>()
-  /** Bits of slots whose link is up. */
-  linked = 0
-  /** Bits of slots that this node chose; the others chose it. */
-  chosen = 0
-  /** Bits of slots that are told rather than pushed to whatever the writer. */
-  cool = 0
-  /** Bits of slots that get notices in a mesh. */
-  told = 0
-  /** Neighbours who cannot know that they are, and are told so. */
-  unaware = 0
-  /** Writer → where its row begins. */
-  readonly trees = new Map<NodeId, number>()
-  readonly #freeRows: number[] = []
-  #table: Uint8Array = new Uint8Array(4 * rowBytes)
-  readonly pending = new Map<OriginId, Told>()
-  noticeMs = Infinity
-  readonly gaps = new Map<OriginId, Gap>()
-
-  constructor(space: SpaceId) {
-    this.space = space
-  }
-
-  /** The row of the writer's tree, a new one while there is room. */
-  row(writer: NodeId): number {
-    const row = this.trees.get(writer)
-    if (row !== undefined) return row
-    if (this.trees.size >= limits.broadcastTrees && writer !== shared) return this.row(shared)
-    const next = this.#freeRows.pop() ?? this.trees.size * rowBytes
-    if (next + rowBytes > this.#table.length) {
-      const grown = new Uint8Array(2 * this.#table.length)
-      grown.set(this.#table)
-      this.#table = grown
-    }
-    this.trees.set(writer, next)
-    return next
-  }
-
-  /** The row of a tree that is there; writers beyond the bound share one. */
-  known(writer: NodeId): number | undefined {
-    return this.trees.get(writer) ?? this.trees.get(shared)
-  }
-
-  /** Makes room, when there is none left, by letting go of writers that are gone. */
-  forgetWriters(isGone: (writer: NodeId) => boolean): void {
-    if (this.trees.size < limits.broadcastTrees) return
-    for (const [writer, row] of this.trees) {
-      if (writer === shared || !isGone(writer)) continue
-      this.trees.delete(writer)
-      this.#table.fill(0, row, row + rowBytes)
-      this.#freeRows.push(row)
-    }
-  }
-
-  get table(): Uint8Array {
-    return this.#table
-  }
-
-  /** From a mesh to trees or back: what was agreed was meant for the other form. */
-  change(): void {
-    this.mesh = !this.mesh
-    this.cool = 0
-    this.#table.fill(0)
-  }
-
-  /** A place for the node, or undefined when all are taken. */
-  seat(node: NodeId): number | undefined {
-    const had = this.slotOf.get(node)
-    if (had !== undefined) return had
-    for (let slot = 0; slot < slots; slot++) {
-      if (this.nodes[slot] !== undefined) continue
-      this.nodes[slot] = node
-      this.slotOf.set(node, slot)
-      return slot
-    }
-    return undefined
-  }
-
-  unseat(slot: number): void {
-    const node = this.nodes[slot]
-    if (node === undefined) return
-    this.slotOf.delete(node)
-    this.nodes[slot] = undefined
-    const keep = ~(1 << slot)
-    this.linked &= keep
-    this.chosen &= keep
-    this.cool &= keep
-    this.told &= keep
-    this.unaware &= keep
-    for (const told of this.pending.values()) told.slots &= keep
-    for (const row of this.trees.values()) {
-      this.#table[row + slot] = 0
-      if (this.#table[row + slots] === slot + 1) this.#table[row + slots] = 0
-    }
-  }
-
-  /** Is what `writer` writes pushed to that slot? */
-  pushes(row: number, slot: number, own: boolean): boolean {
-    const agreed = this.#table[row + slot] as number
-    if ((agreed & grafted) !== 0) return true
-    if ((agreed & pruned) !== 0 || (this.cool & (1 << slot)) !== 0) return false
-    return own || !this.mesh
-  }
-}
 
 export class Broadcast {
   readonly #self: RosterMember
@@ -273,7 +147,7 @@ export class Broadcast {
     this.#timing = { ...lanBroadcast, ...timing }
     this.#hopMs = this.#timing.hopMs
     assert(this.#timing.meshMembers <= slots, 'a mesh has no more members than a view has places')
-    assert(this.#timing.pruneAfter <= duplicatesMask, 'duplicates are counted up to three')
+    assert(this.#timing.pruneAfter <= mostDuplicates, 'duplicates are counted up to three')
   }
 
   /** The measured delay of a hop. */
@@ -286,6 +160,11 @@ export class Broadcast {
     return [...(this.#views.get(space)?.slotOf.keys() ?? [])]
   }
 
+  /** Over how many hops this node has what that origin's node writes: what is pushed says so. */
+  hops(space: SpaceId, origin: OriginId): number {
+    return this.#views.get(space)?.known(writerOf(origin))?.hops ?? 0
+  }
+
   handle(input: BroadcastInput, nowMs: number): readonly BroadcastOutput[] {
     const outputs: BroadcastOutput[] = []
     this.#outputs = outputs
@@ -294,7 +173,7 @@ export class Broadcast {
       case 'timer':
         break
       case 'hold':
-        if (!this.#views.has(input.space)) this.#views.set(input.space, new View(input.space))
+        if (!this.#views.has(input.space)) this.#views.set(input.space, new View(input.space, this.#self.node))
         this.#choose()
         break
       case 'drop':
@@ -433,11 +312,7 @@ export class Broadcast {
       if (slot === undefined) continue
       const bit = 1 << slot
       if ((view.chosen & bit) === 0) view.unseat(slot)
-      else {
-        view.linked &= ~bit
-        for (const row of view.trees.values()) view.table[row + slot] = 0
-        for (const told of view.pending.values()) told.slots &= ~bit
-      }
+      else view.unlink(slot)
     }
     if (failed && this.#roster.has(node) && !this.#failed.has(node)) {
       this.#failed.add(node)
@@ -457,7 +332,7 @@ export class Broadcast {
 
   // --- deltas ---------------------------------------------------------------------------------------------------
 
-  #have({ space, dot, sizeBytes, cause, from }: BroadcastInput & { readonly kind: 'have' }): void {
+  #have({ space, dot, sizeBytes, cause, from, hops = 1 }: BroadcastInput & { readonly kind: 'have' }): void {
     const view = this.#views.get(space)
     if (view === undefined) return
     const writer = writerOf(dot.origin)
@@ -466,17 +341,17 @@ export class Broadcast {
     if (home !== undefined) told |= 1 << home
     const slot = from === undefined ? undefined : cause === 'push' ? this.#guest(view, from) : view.slotOf.get(from)
     if (slot !== undefined) told |= 1 << slot
-    const pulled = this.#closed(view, dot, from)
+    const pulled = this.#closed(view, dot, from, cause)
     if (cause !== 'catch-up' || pulled) {
       const own = cause === 'local'
-      const row = view.row(writer)
-      if (slot !== undefined) {
-        view.table[row + slot] = (view.table[row + slot] as number) & ~duplicatesMask
-        if (cause === 'push') view.table[row + slots] = slot + 1
+      const tree = view.tree(writer)
+      if (slot !== undefined && cause === 'push') {
+        tree.arrived(slot, hops, this.#now)
+        if (view.mesh) tree.forgive(slot)
       }
       for (let to = 0; to < view.nodes.length; to++) {
         const bit = 1 << to
-        if ((view.linked & bit) === 0 || (told & bit) !== 0 || !view.pushes(row, to, own)) continue
+        if ((view.linked & bit) === 0 || (told & bit) !== 0 || !view.pushes(tree, to, own)) continue
         told |= bit
         this.#outputs.push({ kind: 'push', to: view.nodes[to] as NodeId, space, dot, sizeBytes })
       }
@@ -493,28 +368,23 @@ export class Broadcast {
     }
   }
 
-  #duplicate({ space, dot, from }: BroadcastInput & { readonly kind: 'duplicate' }): void {
+  #duplicate({ space, dot, from, hops }: BroadcastInput & { readonly kind: 'duplicate' }): void {
     const view = this.#views.get(space)
     if (view === undefined) return
     const writer = writerOf(dot.origin)
-    let slot = this.#guest(view, from)
+    const slot = this.#guest(view, from)
     if (slot === undefined) return this.#say(from, { kind: 'prune', space, writers: [writer] })
     this.#knows(view, dot, slot)
-    const row = view.row(writer)
-    if (view.mesh && from === writer) {
-      // The direct link stays, even where somebody's way round was faster: that one goes.
-      const first = view.table[row + slots] as number
-      if (first === 0 || first === slot + 1) return
-      slot = first - 1
-    }
-    const byte = view.table[row + slot] as number
-    const duplicates = (byte & duplicatesMask) + 1
-    if (duplicates < this.#timing.pruneAfter) {
-      view.table[row + slot] = (byte & ~duplicatesMask) | duplicates
-      return
-    }
-    view.table[row + slot] = byte & ~duplicatesMask
-    this.#say(view.nodes[slot] as NodeId, { kind: 'prune', space, writers: [writer] })
+    const tree = view.tree(writer)
+    tree.heard()
+    if (dot.seq >= (view.gaps.get(dot.origin)?.upTo ?? Infinity)) view.gaps.delete(dot.origin)
+    // In a mesh the direct link stays, even where somebody's way round was faster: that one goes.
+    const inMesh = from === writer ? tree.last : slot
+    const needless = view.mesh ? inMesh : tree.repeated(slot, hops, this.#now)
+    if (needless === undefined || (view.mesh && from === writer && needless === slot)) return
+    const node = view.nodes[needless]
+    if (node === undefined || !tree.counts(needless, this.#timing.pruneAfter)) return
+    this.#say(node, { kind: 'prune', space, writers: [writer] })
   }
 
   #knows(view: View, { origin, seq }: Dot, slot: number): void {
@@ -557,7 +427,7 @@ export class Broadcast {
     for (let at = 0; at < most; at++) {
       const { origin } = after[at] as Dot
       // Of a writer that nobody here has heard of there is nothing to push, nor a row to spend on it.
-      if (this.#applied(view.space, origin) > 0) view.table[view.row(writerOf(origin)) + slot] = grafted
+      if (this.#applied(view.space, origin) > 0) view.tree(writerOf(origin)).graft(slot)
     }
   }
 
@@ -572,8 +442,7 @@ export class Broadcast {
     }
     const most = Math.min(writers.length, limits.noticeDots)
     for (let at = 0; at < most; at++) {
-      const row = view.known(writers[at] as NodeId)
-      if (row !== undefined) view.table[row + slot] = pruned
+      view.known(writers[at] as NodeId)?.prune(slot)
     }
   }
 
@@ -603,11 +472,12 @@ export class Broadcast {
   }
 
   /** News of an origin: does it close a gap, and was it asked for? */
-  #closed(view: View, { origin, seq }: Dot, from: NodeId | undefined): boolean {
+  #closed(view: View, { origin, seq }: Dot, from: NodeId | undefined, cause: 'local' | 'push' | 'catch-up'): boolean {
     const gap = view.gaps.get(origin)
     if (gap === undefined) return false
     const pulled = gap.pulledFrom !== undefined && gap.pulledFrom === from
-    if (seq >= gap.upTo) {
+    // What was caught up may still be pushed: the gap is looked at when it is due.
+    if (seq >= gap.upTo && (cause !== 'catch-up' || pulled)) {
       view.gaps.delete(origin)
       // Of several pulls nobody knows which one was answered (Karn's rule).
       if (pulled && gap.pulls === 1) this.#measured((this.#now - gap.pulledMs) / 2)
@@ -652,7 +522,10 @@ export class Broadcast {
       if (this.#now >= gap.dueMs) {
         const source = this.#sourceOf(gap)
         const seq = this.#applied(view.space, origin)
-        if (source === undefined || seq >= gap.upTo) {
+        const isCaughtUp = seq >= gap.upTo
+        // Anti-entropy was faster, again, and nobody has pushed it: then it was no accident, a link of the tree is lacking.
+        const isCutOff = isCaughtUp && view.tree(writerOf(origin)).missed()
+        if (source === undefined || (isCaughtUp && !isCutOff)) {
           view.gaps.delete(origin)
           continue
         }
@@ -660,6 +533,10 @@ export class Broadcast {
         after.push({ origin, seq })
         asked.set(source, after)
         const patienceMs = Math.max(this.#timing.pullMs, 4 * this.#hopMs) * 2 ** gap.pulls
+        if (isCaughtUp) {
+          view.gaps.delete(origin)
+          continue
+        }
         gap.pulls++
         gap.pulledFrom = source
         gap.pulledMs = this.#now
@@ -673,8 +550,7 @@ export class Broadcast {
       if (slot === undefined) continue
       // It pushes from now on: what was pruned for its duplicates begins anew.
       for (const { origin } of after) {
-        const row = view.known(writerOf(origin))
-        if (row !== undefined) view.table[row + slot] = (view.table[row + slot] as number) & ~duplicatesMask
+        view.known(writerOf(origin))?.forgive(slot)
       }
     }
     return next

@@ -84,6 +84,8 @@ export interface Weather {
   /** One way, in ms: uniform between the two. */
   readonly delayMs: readonly [number, number]
   readonly loss: number
+  /** How much of a delay between overlays is chance; the rest is of the pair. 0.2 unless told. */
+  readonly chance?: number
 }
 
 export const lan: Weather = { delayMs: [0.2, 0.8], loss: 0 }
@@ -483,7 +485,7 @@ export class Overlays {
   #receive(from: Overlay, to: Overlay, dot: Dot, hops: number, kind: 'push' | 'answer'): void {
     const had = to.applied.get(dot.origin) ?? 0
     if (dot.seq <= had) {
-      if (kind === 'push') this.input(to, { kind: 'duplicate', space, dot, from: from.node })
+      if (kind === 'push') this.input(to, { kind: 'duplicate', space, dot, from: from.node, hops })
     } else if (dot.seq > had + 1) {
       to.waiting.set(`${dot.origin}/${dot.seq}`, { from, hops })
       this.input(to, { kind: 'held', space, dot, from: from.node })
@@ -492,7 +494,7 @@ export class Overlays {
       to.hops.set(dot.origin, hops)
       this.#watch(to, dot)
       const cause = kind === 'push' ? 'push' : 'catch-up'
-      this.input(to, { kind: 'have', space, dot, sizeBytes: 100, cause, from: from.node }, hops)
+      this.input(to, { kind: 'have', space, dot, sizeBytes: 100, cause, from: from.node, hops }, hops)
       const next = { origin: dot.origin, seq: dot.seq + 1 }
       const waits = to.waiting.get(`${next.origin}/${next.seq}`)
       if (waits === undefined) return
@@ -508,7 +510,8 @@ export class Overlays {
     const [least, most] = this.weather.delayMs
     const base = fraction(from.index, target.index)
     const jitter = this.random.uint32() / 2 ** 32
-    const delayMs = least + (most - least) * (0.8 * base + 0.2 * jitter)
+    const { chance = 0.2 } = this.weather
+    const delayMs = least + (most - least) * ((1 - chance) * base + chance * jitter)
     this.#agenda.add(this.nowMs + delayMs, make(target))
   }
 

@@ -148,7 +148,7 @@ export class Machine {
   readonly #unsent = new Set<Peer>()
   #out: Output[] = []
   /** Who sent the deltas that are being applied, and why. */
-  #source: { readonly from: NodeId; readonly cause: 'push' | 'catch-up' } | undefined
+  #source: { readonly from: NodeId; readonly cause: 'push' | 'catch-up'; readonly hops: number } | undefined
   /** Own deltas that leave once the disk has them, and those that follow them. */
   readonly #kept: Kept[] = []
   readonly #held = new Set<SpaceId>()
@@ -449,7 +449,7 @@ export class Machine {
   }
 
   #synced(from: NodeId, frame: Frame, nowMs: number): void {
-    this.#source = { from, cause: 'catch-up' }
+    this.#source = { from, cause: 'catch-up', hops: 0 }
     try {
       this.#sync.handle(from, frame, nowMs)
     } catch (error) {
@@ -571,14 +571,15 @@ export class Machine {
     const space = this.#space(frame.space)
     if (space === undefined) return
     const from = peer.node
-    this.#source = { from, cause: 'push' }
+    const hops = frame.hops + 1
+    this.#source = { from, cause: 'push', hops }
     try {
       for (const { origin, seq, bodies } of frame.runs) {
         for (const [at, body] of bodies.entries()) {
           const dot = { origin, seq: seq + at }
           const received = this.replica.receive(space, dot, body, this.#wall(nowMs))
           if (isOfFork(received)) this.#sync.suspect(from, space, origin, nowMs)
-          else if (received === 'known') this.#gossip({ kind: 'duplicate', space: space.id, dot, from }, nowMs)
+          else if (received === 'known') this.#gossip({ kind: 'duplicate', space: space.id, dot, from, hops }, nowMs)
           else if (received === 'held') this.#gossip({ kind: 'held', space: space.id, dot, from }, nowMs)
         }
       }
@@ -637,7 +638,8 @@ export class Machine {
   #have({ space, dot, sizeBytes }: Kept, nowMs: number): void {
     const from = this.#source?.from
     const cause = this.#source?.cause ?? 'local'
-    this.#gossip({ kind: 'have', space: space.id, dot, sizeBytes, cause, from }, nowMs)
+    const hops = this.#source?.hops ?? 0
+    this.#gossip({ kind: 'have', space: space.id, dot, sizeBytes, cause, from, hops }, nowMs)
   }
 
   #gossip(input: BroadcastInput, nowMs: number): void {
@@ -682,7 +684,19 @@ export class Machine {
       }
       if (bodies.length > 0) runs.push({ origin, seq: seq + 1, bodies })
     }
-    if (runs.length > 0) this.#links.sendAll(peer, [{ kind: 'deltas', space: id, runs, cause: 'push', more: false }])
+    if (runs.length > 0) this.#links.sendAll(peer, this.#pushed(id, runs))
+  }
+
+  /** In the order of the runs; a frame says one count of hops for all that is in it. */
+  #pushed(space: SpaceId, runs: readonly Run[]): Frame[] {
+    const frames: { kind: 'deltas'; space: SpaceId; runs: Run[]; cause: 'push'; more: false; hops: number }[] = []
+    for (const run of runs) {
+      const hops = this.#broadcast.hops(space, run.origin)
+      const last = frames.at(-1)
+      if (last?.hops === hops) last.runs.push(run)
+      else frames.push({ kind: 'deltas', space, runs: [run], cause: 'push', more: false, hops })
+    }
+    return frames
   }
 
   /** Sends what waits on links that are free: at once when idle, together under load. */
@@ -711,7 +725,7 @@ export class Machine {
           }
           if (bodies.length > 0) sent.push({ origin, seq, bodies })
         }
-        if (sent.length > 0) frames.push({ kind: 'deltas', space: id, runs: sent, cause: 'push', more: false })
+        frames.push(...this.#pushed(id, sent))
       }
       if (frames.length > 0) this.#links.sendAll(peer, frames)
       else queue.drained()

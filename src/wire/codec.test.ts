@@ -164,7 +164,7 @@ describe('a packet', () => {
 
   test('holds the largest delta', () => {
     const run = { origin: originsOf(1)[0] as OriginId, seq: 2 ** 53 - 1, bodies: [new Uint8Array(limits.deltaBytes)] }
-    const frame: Frame = { kind: 'deltas', space, runs: [run], cause: 'catch-up', more: true }
+    const frame: Frame = { kind: 'deltas', space, runs: [run], cause: 'catch-up', more: true, hops: 0 }
     expect(decodePacket(encodePacket([frame])).frames).toEqual([frame])
   })
 })
@@ -297,6 +297,7 @@ describe('bytes', () => {
           runs: [{ origin, seq, bodies: [new Uint8Array(size)] }],
           cause: 'push',
           more: false,
+          hops: 31,
         },
       ]).length - size
     expect([over(1, 200), over(100_000, 200), over(100_000, 60_000), over(2 ** 32, 200)]).toEqual([35, 39, 40, 43])
@@ -333,6 +334,7 @@ describe('packing', () => {
     runs: [{ origin: originsOf(1)[0] as OriginId, seq: 1, bodies: Array.from({ length: 100 }, (_, i) => text(i)) }],
     cause: 'push',
     more: false,
+    hops: 1,
   }
   const envelope = (plain: Uint8Array, size = plain.length, bytes: Uint8Array = deflateRawSync(plain)): Uint8Array =>
     written((writer) => writer.value([0x3f, size, bytes]))

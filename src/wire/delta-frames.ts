@@ -65,11 +65,16 @@ function readRuns(reader: Reader, origins: readonly OriginId[]): Run[] {
   return runs
 }
 
+/** The highest count of hops: flags with it stay one byte. */
+const hopsMask = 31
+/** Bits of the flags before them. */
+const hopsShift = 2
+
 export const deltaFrames: FrameCodecs<'deltas' | 'notice' | 'pull' | 'prune'> = {
   deltas: {
     code: 0x10,
     fields: 3,
-    write(writer, { space, runs, cause, more }) {
+    write(writer, { space, runs, cause, more, hops }) {
       const places = new Map<OriginId, number>()
       let deltas = 0
       for (const { origin, seq, bodies } of runs) {
@@ -79,14 +84,17 @@ export const deltaFrames: FrameCodecs<'deltas' | 'notice' | 'pull' | 'prune'> = 
       }
       assert(deltas <= limits.frameDeltas, 'a frame holds no more deltas than the limit')
       writeTable(writer, space, [...places.keys()])
-      writeFlags(writer, cause === 'catch-up', more)
+      assert(hops >= 0 && hops <= hopsMask && (hops === 0 || cause === 'push'), 'a push says hops, up to the most')
+      writer.number((hops << hopsShift) | (more ? 2 : 0) | (cause === 'catch-up' ? 1 : 0))
       writeRuns(writer, runs, places)
     },
     read(reader) {
       const { space, origins } = readTable(reader)
       const flags = readFlags(reader)
       const runs = readRuns(reader, origins)
-      return { kind: 'deltas', space, runs, cause: (flags & 1) !== 0 ? 'catch-up' : 'push', more: (flags & 2) !== 0 }
+      const isPush = (flags & 1) === 0
+      const hops = isPush ? (flags >>> hopsShift) & hopsMask : 0
+      return { kind: 'deltas', space, runs, cause: isPush ? 'push' : 'catch-up', more: (flags & 2) !== 0, hops }
     },
   },
   notice: {

@@ -119,6 +119,8 @@ export interface Deltas {
   readonly runs: readonly Run[]
   /** `push`: broadcast. `catch-up`: answer to a vector or a pull. */
   readonly cause: 'push' | 'catch-up'
+  /** Over how many hops the sender has them from their writers, at most 31; 0 for his own, and in a catch-up. */
+  readonly hops: number
   /** Of a catch-up that was cut: there is more where this came from. Without a run: but no longer in the log. */
   readonly more: boolean
 }

@@ -107,13 +107,16 @@ export const framesOfKind: Kinds = {
   }),
   nack: fc.record({ kind: fc.constant('nack'), seq: count }),
   members: fc.record({ kind: fc.constant('members'), members: statements, answer: fc.boolean() }),
-  deltas: fc.record({
-    kind: fc.constant('deltas'),
-    space,
-    runs: fc.array(run, { maxLength: 5 }),
-    cause: fc.constantFrom('push', 'catch-up'),
-    more: fc.boolean(),
-  }),
+  deltas: fc
+    .record({
+      kind: fc.constant('deltas' as const),
+      space,
+      runs: fc.array(run, { maxLength: 5 }),
+      cause: fc.constantFrom('push' as const, 'catch-up' as const),
+      more: fc.boolean(),
+      hops: fc.nat(31),
+    })
+    .map((frame) => (frame.cause === 'push' ? frame : { ...frame, hops: 0 })),
   notice: fc.record({ kind: fc.constant('notice'), space, dots }),
   pull: fc.record({
     kind: fc.constant('pull'),

@@ -85,6 +85,7 @@ const packet: Target = {
       runs: runs.slice(0, count),
       cause: 'catch-up',
       more: true,
+      hops: 0,
     }))
     return [
       ...frames.flatMap((frame) => encodePackets([frame])),
