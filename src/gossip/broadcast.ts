@@ -134,6 +134,8 @@ export class Broadcast {
   #wanted = new Set<NodeId>()
   /** Views with notices to send or gaps to close. */
   readonly #busy = new Set<View>()
+  /** The roster from which neighbours were chosen. */
+  #chosenAt = -1
   #hopMs: number
   #now = 0
   #outputs: BroadcastOutput[] = []
@@ -180,7 +182,7 @@ export class Broadcast {
         this.#drop(input.space)
         break
       case 'roster':
-        this.#choose()
+        if (this.#roster.version !== this.#chosenAt) this.#choose()
         break
       case 'linked':
         this.#linked(input.node)
@@ -209,6 +211,7 @@ export class Broadcast {
   // --- neighbours -----------------------------------------------------------------------------------------------
 
   #choose(): void {
+    this.#chosenAt = this.#roster.version
     const wanted = new Set<NodeId>()
     for (const node of this.#failed) if (!this.#roster.has(node)) this.#failed.delete(node)
     for (const view of this.#views.values()) {

@@ -55,6 +55,52 @@ test('[G20] of whom a link told first, zone and version are told once they are k
   expect(told(machine, c, [{ ...statement(b, 'alive', 1), zone: 'east' }], 2)).toEqual([])
 })
 
+describe('lists', () => {
+  const own = (machine: Membership, to: NodeId, nowMs: number): MembershipFrame[] =>
+    frames(machine.handle({ kind: 'met', node: to, address: `ws://${to}` }, nowMs), to)
+
+  test('the first few strangers are asked for theirs, then one now and then; to others it says who it is', () => {
+    const machine = alone([])
+    const asks = (at: number, nowMs: number): boolean => {
+      const [frame] = own(machine, nodeId(at), nowMs)
+      if (frame?.kind !== 'members') throw new Error('says nothing')
+      expect(frame.members).toContainEqual(expect.objectContaining({ node: a, state: 'alive' }))
+      return frame.answer
+    }
+    expect([10, 11, 12, 13, 14].map((at) => asks(at, 1))).toEqual([true, true, true, false, false])
+    expect([asks(15, 6000), asks(16, 6000)]).toEqual([true, false])
+  })
+
+  test('what a newcomer is given is no news, what it is given later is', () => {
+    const list = Array.from({ length: 100 }, (_, at) => statement(nodeId(10 + at), 'alive', 0))
+    const passedOn = (heardMs: number): number => {
+      const machine = alone([b])
+      pass(machine, heardMs - 1)
+      told(machine, b, list, heardMs)
+      expect(machine.size).toBe(list.length + 2)
+      const said = frames(pass(machine, heardMs + 5000)).flatMap((frame) =>
+        frame.kind === 'ping' ? frame.updates : frame.kind === 'members' && !frame.answer ? frame.members : [],
+      )
+      const alive = said.filter(({ state }) => state === 'alive')
+      return new Set(alive.map(({ node }) => node).filter((node) => list.some((one) => one.node === node))).size
+    }
+    expect(passedOn(5)).toBe(0)
+    expect(passedOn(5_000)).toBe(list.length)
+  })
+
+  test('[G7] two hundred that join through whoever is there know each other soon', () => {
+    const fleet = new Fleet(4)
+    const nodes = Array.from({ length: 200 }, (_, at) => nodeId(at))
+    for (const [at, node] of nodes.entries()) {
+      fleet.start(node)
+      if (at > 0) fleet.meet(node, nodes[fleet.random.below(at)] as NodeId)
+      fleet.run(10)
+    }
+    fleet.run(15_000)
+    for (const node of nodes) expect(fleet.machine(node).size).toBe(nodes.length)
+  })
+})
+
 describe('a fleet', () => {
   test('[G7] everybody comes to know everybody, through one that all have met', () => {
     const fleet = new Fleet(1)
@@ -246,7 +292,8 @@ describe('one member', () => {
     const ping = pass(machine, 999).find((one) => one.kind === 'send' && one.frame.kind === 'ping')
     if (ping?.kind !== 'send') throw new Error('no ping')
     const helper = ping.to === b ? c : b
-    const asked = frames(pass(machine, machine.wakeAt), helper)
+    const said = frames(pass(machine, 999 + lanTiming.ackMs), helper)
+    const asked = said.filter(({ kind }) => kind === 'ping-request')
     expect(asked).toMatchObject([{ kind: 'ping-request', target: ping.to }])
     const { seq } = ping.frame as { seq: number }
     machine.handle({ kind: 'message', from: helper, frame: { kind: 'nack', seq } }, machine.wakeAt - 1)

@@ -88,6 +88,11 @@ const worstStall = 3
 const suspectsPinged = 8
 /** Who is told directly when this node leaves. A guess. */
 const farewells = 32
+/** So many strangers are asked for their lists at once, then one every so often. A guess: some of the first may be new too. */
+const questionsKept = 3
+const questionMs = 5000
+/** A node that is so young knows nothing that others do not. A guess: a list comes in some round trips. */
+const youngMs = 1000
 /** Two full lists to one node are never closer than this. */
 const listPauseMs = 1000
 /** How often the dead are looked through. */
@@ -104,7 +109,6 @@ interface Known {
   state: MemberState
   sinceMs: number
   suspicion: Suspicion | undefined
-  linked: boolean
   listSentMs: number
   inOrder: boolean
 }
@@ -134,6 +138,8 @@ export class Membership {
   readonly #timing: MembershipTiming
   readonly #known = new Map<NodeId, Known>()
   readonly #suspects = new Set<Known>()
+  /** Those to whom there is a link. */
+  readonly #linked = new Set<Known>()
   readonly #news = new News()
   /** Alive and suspect members, in the order in which they are probed. */
   #order: Known[] = []
@@ -141,6 +147,11 @@ export class Membership {
   #living = 0
   #probe: Probe | undefined
   readonly #relays = new Map<number, Relay>()
+  #questions = questionsKept
+  #askedMs = 0
+  #startedMs = 0
+  /** What is being heard is known to others already. */
+  #isOld = false
   #seq = 0
   #incarnation = 0
   #health = 0
@@ -150,6 +161,7 @@ export class Membership {
   #gossipMs = Infinity
   #lastGossipMs = -Infinity
   #exchangeMs = 0
+  #exchanges = 0
   #revisitMs = 0
   #forgetMs = 0
   #sickMs = -Infinity
@@ -228,10 +240,12 @@ export class Membership {
   #start(nowMs: number): void {
     this.#started = true
     this.#now = nowMs
+    this.#startedMs = nowMs
+    this.#askedMs = nowMs
     // Nodes that start together spread over the period.
     this.#periodMs = nowMs + this.#random.below(this.#timing.periodMs)
-    // Soon for the first time: what it hears while it knows few is told on too seldom to reach all.
-    this.#exchangeMs = nowMs + Math.ceil(this.#timing.exchangeMs / 10) + this.#random.below(this.#timing.exchangeMs / 3)
+    // At once for the first time: of whom it was given the list may not have heard of those who came just before.
+    this.#exchangeMs = nowMs + this.#timing.periodMs + this.#random.below(this.#timing.periodMs)
     // Spread, so that of a fleet that started together somebody looks for the other side at any time.
     this.#revisitMs = nowMs + this.#random.below(this.#timing.revisitMs)
     this.#forgetMs = nowMs + forgetEveryMs
@@ -399,7 +413,10 @@ export class Membership {
         this.#nacked(from, frame.seq)
         break
       case 'members':
+        // The lists that a newcomer is given: whoever gave them has told all others.
+        this.#isOld = frame.members.length > limits.memberUpdates && this.#now - this.#startedMs < youngMs
         this.#hear(frame.members, from)
+        this.#isOld = false
         if (frame.answer) this.#sendList(from, false)
         break
     }
@@ -454,14 +471,26 @@ export class Membership {
     const strange = known === undefined || !lives(known) || known.incarnation < 0
     const met = known ?? this.#add(node, { address: address.slice(0, limits.memberTextLength), incarnation: -1 })
     if (met === undefined) return
-    met.linked = true
-    if (strange) this.#sendList(node, true)
+    this.#linked.add(met)
+    if (!strange) return
+    // Who was thought dead may come with all of another side. Other strangers are mostly members of whom news is under way.
+    if ((known !== undefined && !lives(known)) || this.#asks()) return this.#sendList(node, true)
+    this.#send(node, met.address, { kind: 'members', members: [this.#ownStatement('alive')], answer: false })
+  }
+
+  /** May it ask a stranger for all that he knows? The first few, then one now and then: two fleets may be meeting. */
+  #asks(): boolean {
+    this.#questions = Math.min(questionsKept, this.#questions + (this.#now - this.#askedMs) / questionMs)
+    this.#askedMs = this.#now
+    if (this.#questions < 1) return false
+    this.#questions--
+    return true
   }
 
   #parted(node: NodeId): void {
     const known = this.#known.get(node)
     if (known === undefined) return
-    known.linked = false
+    this.#linked.delete(known)
     // A process that dies closes its links: look at it next, rather than when its turn comes.
     const at = this.#order.indexOf(known, this.#place)
     if (!lives(known) || at < 0) return
@@ -618,14 +647,13 @@ export class Membership {
       state: 'alive',
       sinceMs: this.#now,
       suspicion: undefined,
-      linked: false,
       listSentMs: -Infinity,
       inOrder: false,
     }
     this.#known.set(node, known)
     this.#enter(known)
     this.#outputs.push({ kind: 'changed', member: snapshot(known), before: undefined })
-    if (incarnation >= 0) this.#news.add(this.#statement(known, 'alive', node))
+    if (incarnation >= 0 && !this.#isOld) this.#news.add(this.#statement(known, 'alive', node))
     return known
   }
 
@@ -648,6 +676,7 @@ export class Membership {
 
   #forget(known: Known): void {
     this.#known.delete(known.node)
+    this.#linked.delete(known)
     this.#news.forget(known.node)
     this.#outputs.push({ kind: 'forgotten', node: known.node })
   }
@@ -669,7 +698,7 @@ export class Membership {
     this.#gossipMs = Infinity
     // Neighbours are an expander already linked; strangers would have to be dialled.
     const { gossipNodes } = this.#timing
-    const linked = this.#pick(gossipNodes, (known) => known.linked && lives(known))
+    const linked = this.#pick(gossipNodes, lives, [...this.#linked])
     const chosen = linked.length === gossipNodes ? linked : this.#pick(gossipNodes, lives)
     for (const known of chosen) {
       const members = this.#updatesFor(known)
@@ -680,8 +709,11 @@ export class Membership {
   }
 
   #exchange(): void {
+    const { exchangeMs } = this.#timing
     const scale = Math.max(1, Math.ceil(Math.log2(this.size / 32)) + 1)
-    this.#exchangeMs = this.#now + this.#timing.exchangeMs * scale
+    // And soon again: what it hears while it knows few is told on too seldom to reach all.
+    const pauseMs = this.#exchanges++ === 0 ? exchangeMs / 10 + this.#random.below(exchangeMs / 3) : exchangeMs * scale
+    this.#exchangeMs = this.#now + Math.ceil(pauseMs)
     const [partner] = this.#pick(1, lives)
     if (partner !== undefined && !this.#leaving) this.#sendList(partner.node, true)
   }
@@ -715,7 +747,7 @@ export class Membership {
     this.#leaving = true
     const statement = this.#ownStatement('left')
     this.#news.add(statement)
-    const told = this.#pick(farewells, (known) => known.linked && lives(known))
+    const told = this.#pick(farewells, lives, [...this.#linked])
     for (const known of told.length > 0 ? told : this.#pick(farewells, lives)) {
       this.#send(known.node, known.address, { kind: 'members', members: [statement], answer: false })
     }
@@ -752,8 +784,8 @@ export class Membership {
   }
 
   /** Up to `count` different members that fit, at random. */
-  #pick(count: number, fits: (known: Known) => boolean): Known[] {
-    const candidates = this.#order.filter((known) => fits(known) && lives(known))
+  #pick(count: number, fits: (known: Known) => boolean, among: readonly Known[] = this.#order): Known[] {
+    const candidates = among.filter((known) => fits(known) && lives(known))
     const most = Math.min(count, candidates.length)
     for (let at = 0; at < most; at++) {
       const other = at + this.#random.below(candidates.length - at)

@@ -31,6 +31,8 @@ interface Seat {
 export class Roster {
   readonly #seats = new Map<NodeId, Seat>()
   readonly #rings: Seat[][] = Array.from({ length: rings }, () => [])
+  /** Where those who walk sit, in the roster or not. */
+  readonly #walkers = new WeakMap<RosterMember, readonly number[]>()
   /** Rises with every change. */
   version = 0
 
@@ -49,6 +51,7 @@ export class Roster {
   set(member: RosterMember): void {
     const { node, zone } = member
     const before = this.#seats.get(node)
+    if (before !== undefined && areAlike(before.member, member)) return
     this.version++
     if (before !== undefined && before.member.zone === zone) {
       const seat = { member, positions: before.positions }
@@ -84,7 +87,9 @@ export class Roster {
   /** From the place of `self` round a ring, one way or the other: the members that hold the space. */
   *walk(self: RosterMember, space: SpaceId, ringAt: number, step: 1 | -1): Generator<RosterMember> {
     const ring = this.#rings[ringAt] as readonly Seat[]
-    const start = this.#placeOf(ring, ringAt, positionsOf(self.node, self.zone), self.node)
+    let positions = this.#walkers.get(self)
+    if (positions === undefined) this.#walkers.set(self, (positions = positionsOf(self.node, self.zone)))
+    const start = this.#placeOf(ring, ringAt, positions, self.node)
     const here = ring[start]?.member.node === self.node
     let at = step === 1 ? start + (here ? 1 : 0) : start - 1
     for (let left = ring.length - (here ? 1 : 0); left > 0; left--) {
@@ -109,6 +114,13 @@ export class Roster {
     }
     return low
   }
+}
+
+function areAlike(one: RosterMember, other: RosterMember): boolean {
+  if (one.zone !== other.zone || one.dialable !== other.dialable) return false
+  const [mine, theirs] = [one.spaces, other.spaces]
+  if (mine === undefined || theirs === undefined) return mine === theirs
+  return mine === theirs || (mine.size === theirs.size && [...mine].every((space) => theirs.has(space)))
 }
 
 function holds({ spaces }: RosterMember, space: SpaceId): boolean {
