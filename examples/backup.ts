@@ -23,17 +23,15 @@ try {
   console.log(error instanceof SkeinError && error.code)
 }
 
-// A restored directory is the same node at an earlier moment. It writes as a new origin, as after every open, so that
-// both may write without ever giving one name to two writes. Run one of the two: it is still one node.
+// A restored directory is a new node with the state of that moment: it may run beside the original. To replace a node that is
+// gone, budget rights included, give `restore` the `identity.key` of its directory.
 await using restored = await openNode({ dir: again })
 restored.space('stats').counter('runs').incr(1)
 console.log('restored:', restored.space('stats').counter('runs').get().value)
 console.log('same node:', restored.status().node === node.status().node)
-console.log('same origin:', restored.status().origin === node.status().origin)
 
 // prints:
 // rows in the file: true
 // target_exists
 // restored: 6
-// same node: true
-// same origin: false
+// same node: false

@@ -52,11 +52,6 @@ export function etagOf(version: string): string {
   return `"${version.length <= limits.etagLength ? version : version.slice(version.indexOf('~'))}"`
 }
 
-export interface Condition {
-  readonly ifMatch: string | undefined
-  readonly ifNoneMatch: string | undefined
-}
-
 /** Does an entry at this version meet what If-Match asks? Several versions may be listed, or `*` for any. */
 export function matches(header: string, version: string, exists: boolean): boolean {
   if (header.trim() === '*') return exists
