@@ -10,6 +10,11 @@ import { tmpdir } from 'node:os'
 import { dirname, join, relative } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { errorTable } from '../src/base/errors.ts'
+import { daemon, skein } from '../src/cli/cli.test-kit.ts'
+import { commonOptions, nodeOptions, usageOf } from '../src/cli/command.ts'
+import type { Options } from '../src/cli/command.ts'
+import { commands } from '../src/cli/commands/table.ts'
+import { settingOptions } from '../src/cli/settings.ts'
 import { types } from '../src/crdt/types/table.ts'
 import { environmentOf, flagOf, settingNames, settings } from '../src/node/config.ts'
 import { buckets, metricPrefix, metricTable } from '../src/observe/metrics.ts'
@@ -65,6 +70,8 @@ describe('generated tables', () => {
     ['docs/TYPES.md', 'types', typeRows],
     ['docs/SIMULATION.md', 'rules', ruleRows],
     ['docs/CONFIG.md', 'settings', settingRows],
+    ['docs/CLI.md', 'commands', commandSections],
+    ['docs/CLI.md', 'options', () => optionRows({ ...nodeOptions, ...commonOptions })],
     ['docs/METRICS.md', 'metrics', metricRows],
     ['docs/METRICS.md', 'buckets', bucketRows],
     ['docs/HTTP.md', 'statuses', statusRows],
@@ -112,6 +119,35 @@ describe('generated tables', () => {
   function ruleRows(): string {
     const rows = Object.entries(rules).map(([name, what]) => `| ${name} | ${what} |\n`)
     return `| rule | what holds |\n| --- | --- |\n${rows.join('')}`
+  }
+
+  function optionRows(options: Options): string {
+    const rows = Object.entries(options).map(([name, { takes, help }]) => {
+      const shown = takes === undefined ? `--${name}` : `--${name} ${takes.replaceAll('|', '\\|')}`
+      return `| \`${shown}\` | ${help.replaceAll('|', '\\|')} |\n`
+    })
+    return `| option | does |\n| --- | --- |\n${rows.join('')}`
+  }
+
+  function commandSections(): string {
+    const sections = commands.map((command) => {
+      const { name, says, more, options = {}, examples } = command
+      // What all of them share stands once; the settings of a node have a page of their own.
+      const own = Object.fromEntries(
+        Object.entries(options).filter(([option]) => !Object.hasOwn(settingOptions, option)),
+      )
+      const takesSettings = Object.hasOwn(options, 'listen')
+      return [
+        `### ${name}\n`,
+        `\`${usageOf(command)}\`: ${says}.${more === undefined ? '' : ` ${more}`}\n`,
+        ...(takesSettings
+          ? ['Takes every setting of [CONFIG.md](CONFIG.md) as an option, and `--config FILE`.\n']
+          : []),
+        ...(Object.keys(own).length === 0 ? [] : [optionRows(own)]),
+        `\`\`\`sh\n${examples.join('\n')}\n\`\`\`\n`,
+      ].join('\n')
+    })
+    return sections.join('\n')
   }
 
   function settingRows(): string {
@@ -180,6 +216,37 @@ describe('what the documents say', () => {
       }
     }
     expect(dangling).toEqual([])
+  })
+
+  /** A terminal shows headings and columns, a pipe tabs; moments and names of nodes are never the same. */
+  function words(text: string): string[] {
+    return text
+      .split('\n')
+      .filter((line) => !/^[A-Z][A-Z ]*$/.test(line))
+      .map((line) =>
+        line
+          .replaceAll(/\d{4}-[\d-]+T[\d:.]+Z/g, 'WHEN')
+          .replaceAll(/\s+/g, ' ')
+          .trim(),
+      )
+      .filter((line) => line !== '')
+  }
+
+  test('the session in README.md goes as it says', async () => {
+    const [, block = ''] = /^```console\n([\s\S]*?)^```$/m.exec(await read('README.md')) ?? []
+    const steps = [...block.matchAll(/^\$ skein (.*)\n((?:(?!\$ ).*\n)*)/gm)]
+    expect(steps.length).toBeGreaterThan(3)
+    const folder = await mkdtemp(join(tmpdir(), 'skein-readme-'))
+    try {
+      await using node = await daemon(['--dir', join(folder, 'data')])
+      for (const [, command = '', output = ''] of steps) {
+        const { out, err } = await skein(command.split(' '), { environment: { SKEIN_NODE: node.ready.http } })
+        expect([command, ...words(out + err)]).toEqual([command, ...words(output)])
+      }
+      await node.stop()
+    } finally {
+      await rm(folder, { recursive: true, force: true })
+    }
   })
 
   /** All `ts` blocks of a page, one after the other, are one program: it must run as it would for a reader. */
