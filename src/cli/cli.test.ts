@@ -113,6 +113,13 @@ describe('entries', () => {
     expect(await said(['set', 'stats', 'x', 'a=1', '--wait', 'none'])).toContain('not waited for')
   })
 
+  test('keys of any form', async () => {
+    for (const key of ['..', '.', 'a/b?c#d', 'ключ', '--', '-x']) {
+      await said(['set', '--value', 'x', '--', 'odd', key])
+      expect(JSON.parse(await said(['get', '--json', '--', 'odd', key]))).toMatchObject({ key, value: 'x' })
+    }
+  })
+
   test('control characters of a value do not steer a terminal', async () => {
     await said(['set', 'tasks', 'evil', 'a=\u001B[2J\u009B'])
     const listed = await said(['ls', 'tasks', 'evil'])
@@ -433,6 +440,20 @@ describe('up', () => {
     const read = await json(['get', 's', 'n'], { environment: { SKEIN_NODE: again.ready.http } })
     expect(read).toMatchObject({ value: 3 })
     expect(again.log()).not.toContain('did not end in order')
+  })
+
+  test('a second signal ends it at once, and what was durable is there', async () => {
+    const place = join(dir, 'hurried')
+    {
+      await using one = await daemon(['--dir', place])
+      await run(['incr', 's', 'n', '3'], { environment: { SKEIN_NODE: one.ready.http } })
+      one.child.kill('SIGINT')
+      one.child.kill('SIGTERM')
+      // In order, where the first was done before the second came.
+      expect([0, 130]).toContain(await one.ended)
+    }
+    await using again = await daemon(['--dir', place])
+    expect(await json(['get', 's', 'n'], { environment: { SKEIN_NODE: again.ready.http } })).toMatchObject({ value: 3 })
   })
 
   test('watchers are told of a stop, and a stop does not wait for them', async () => {

@@ -5,6 +5,7 @@
 import { request as requestPlain } from 'node:http'
 import type { ClientRequest, IncomingMessage } from 'node:http'
 import { request as requestSecure } from 'node:https'
+import { urlToHttpOptions } from 'node:url'
 import { OutOfReach, Refused, UsageError } from './command.ts'
 
 /** A guess: a loopback node answers in milliseconds, a far one in tenths; writes say themselves how long they wait. */
@@ -72,13 +73,14 @@ export class Client {
 
   /** The answer as it comes; its head is there, and says that all is well. */
   async open(method: string, path: string, ask: Ask = {}): Promise<IncomingMessage> {
-    const url = new URL(this.#base)
-    url.pathname = `${this.#base.pathname.replace(/\/$/, '')}${path}`
+    const query = new URLSearchParams()
     for (const [name, value] of Object.entries(ask.query ?? {})) {
       for (const one of Array.isArray(value) ? (value as readonly string[]) : [value]) {
-        if (one !== undefined) url.searchParams.append(name, String(one))
+        if (one !== undefined) query.append(name, String(one))
       }
     }
+    // Not by URL, which folds `..`: a key may be called that.
+    const target = `${this.#base.pathname.replace(/\/$/, '')}${path}${query.size === 0 ? '' : `?${query.toString()}`}`
     const body = ask.body === undefined || isStream(ask.body) ? undefined : Buffer.from(JSON.stringify(ask.body))
     const { token, agent } = this.#config
     const given: Record<string, string | undefined> = {
@@ -93,11 +95,12 @@ export class Client {
     const headers = Object.fromEntries(
       Object.entries(given).filter((one): one is [string, string] => one[1] !== undefined),
     )
-    const send = url.protocol === 'https:' ? requestSecure : requestPlain
+    const send = this.#base.protocol === 'https:' ? requestSecure : requestPlain
     const response = await new Promise<IncomingMessage>((resolve, reject) => {
       const request: ClientRequest = send(
-        url,
         {
+          ...urlToHttpOptions(this.#base),
+          path: target,
           method,
           headers,
           agent: false,

@@ -71,7 +71,7 @@ export const fleetCommands: readonly Command[] = [
     says: 'list spaces',
     examples: ['skein spaces'],
     async run(call) {
-      const { spaces } = (await call.client().get('/v1/spaces')) as { readonly spaces: readonly SpaceStatus[] }
+      const spaces = await spacesOf(call.client())
       const rows = spaces.map(({ name, entries, siblings, logBytes, root }) => [
         name,
         String(entries),
@@ -211,6 +211,21 @@ export const fleetCommands: readonly Command[] = [
     },
   },
 ]
+
+/** All spaces, page after page. */
+export async function spacesOf(client: Client): Promise<readonly SpaceStatus[]> {
+  const spaces: SpaceStatus[] = []
+  let cursor: string | undefined
+  do {
+    const page = (await client.get('/v1/spaces', { query: { limit: 1000, cursor } })) as {
+      readonly spaces: readonly SpaceStatus[]
+      readonly cursor?: string
+    }
+    spaces.push(...page.spaces)
+    cursor = page.cursor
+  } while (cursor !== undefined)
+  return spaces
+}
 
 export async function statusOf(client: Client): Promise<Status> {
   return (await client.get('/v1/status')) as Status

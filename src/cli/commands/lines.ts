@@ -12,6 +12,7 @@ import { Refused, UsageError } from '../command.ts'
 import type { Answer, Call, Command } from '../command.ts'
 import { countText } from '../screen.ts'
 import { listed } from './entries.ts'
+import { spacesOf } from './fleet.ts'
 
 interface Line {
   readonly space: string
@@ -67,8 +68,7 @@ export const lineCommands: readonly Command[] = [
       const [file] = call.args
       const client = call.client()
       const asked = call.texts('space')
-      const known = (await client.get('/v1/spaces')) as { readonly spaces: readonly { readonly name: string }[] }
-      const spaces = asked.length > 0 ? asked : known.spaces.map(({ name }) => name)
+      const spaces = asked.length > 0 ? asked : (await spacesOf(client)).map(({ name }) => name)
       const out = file === undefined ? process.stdout : createWriteStream(file, { flags: 'wx', mode: 0o600 })
       if (file !== undefined) await openedFor(out, file)
       let count = 0
