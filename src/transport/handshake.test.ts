@@ -3,6 +3,7 @@ import { fromHex, toHex } from '../base/bytes.ts'
 import { identityOf } from '../node/security/identity.ts'
 import { Handshake } from './handshake.ts'
 import type { HandshakeOutput } from './handshake.ts'
+import type { Identity } from './transport.ts'
 import { keyPairOf, primitives, sealsOf } from './primitives.ts'
 
 const bytes = (fill: number): Uint8Array => new Uint8Array(32).fill(fill)
@@ -12,16 +13,15 @@ interface Side {
   readonly keys?: readonly number[]
   readonly binding?: Uint8Array
   readonly fresh?: number
+  readonly identity?: Identity
 }
 
-function machine(
-  role: 'dialler' | 'listener',
-  { keys = [1], binding = new Uint8Array(0), fresh }: Side = {},
-): Handshake {
+function machine(role: 'dialler' | 'listener', side: Side = {}): Handshake {
+  const { keys = [1], binding = new Uint8Array(0), fresh, identity = identities[role] } = side
   return new Handshake({
     role,
     fleetKeys: keys.map(bytes),
-    identity: identities[role],
+    identity,
     fresh: () => keyPairOf(bytes(fresh ?? (role === 'dialler' ? 11 : 12))),
     binding,
     primitives,
@@ -130,6 +130,28 @@ test('what was recorded does not open another connection', () => {
   later.start()
   expect(later.handle(sent[0] as Uint8Array)[0]?.kind).toBe('send')
   expect(later.handle(sent[2] as Uint8Array)).toEqual([{ kind: 'refused', what: 'its box does not open' }])
+})
+
+test('[K7] a member cannot pass for another: not by its public key, nor by what that one signed elsewhere', () => {
+  for (const role of ['dialler', 'listener'] as const) {
+    const victim = identities[role]
+    const signed: Uint8Array[] = []
+    const recorded: Identity = {
+      publicKey: victim.publicKey,
+      sign: (what) => {
+        signed.push(victim.sign(what))
+        return signed.at(-1) as Uint8Array
+      },
+    }
+    const as = (side: Side): Meeting => (role === 'dialler' ? meet(side) : meet({}, side))
+    const met = as({ identity: recorded })
+    expect([met.dialler?.kind, met.listener?.kind]).toEqual(['accepted', 'accepted'])
+    const own = identityOf(bytes(103))
+    for (const sign of [(what: Uint8Array) => own.sign(what), () => signed[0] as Uint8Array]) {
+      const { dialler, listener } = as({ fresh: 77, identity: { publicKey: victim.publicKey, sign } })
+      expect((role === 'dialler' ? listener : dialler)?.kind).toBe('refused')
+    }
+  }
 })
 
 test('a message does not pass for that of the other role', () => {
