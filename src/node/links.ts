@@ -132,9 +132,8 @@ export class Links {
   want(node: NodeId, address: string, isWanted: boolean): void {
     if (address === '' || address === this.#config.address) return
     if (!isWanted && !this.#targets.has(address)) return
-    const target = this.#target(address)
+    const target = this.#targetOf(node, address)
     target.neighbour = isWanted
-    target.node ??= node
     this.#forget(target)
   }
 
@@ -143,8 +142,7 @@ export class Links {
     const peer = this.#peers.get(node)
     if (peer !== undefined) return this.#send(peer.link, [frame])
     if (address === '' || address === this.#config.address) return
-    const target = this.#target(address)
-    target.node ??= node
+    const target = this.#targetOf(node, address)
     if (target.waiting.length < mostWaiting) target.waiting.push(frame)
   }
 
@@ -155,7 +153,7 @@ export class Links {
   /** Opens a link to that node unless there is one: it will greet and be greeted. */
   meet(node: NodeId, address: string): void {
     if (this.#peers.has(node) || address === '' || address === this.#config.address) return
-    this.#target(address).node ??= node
+    this.#targetOf(node, address)
   }
 
   /** `proven`: who is at the other end, where the transport knows. */
@@ -329,6 +327,14 @@ export class Links {
       if (target.link === link && (target.join || target.neighbour)) return true
     }
     return false
+  }
+
+  /** Who is at an address changes: a host gets another directory, and the node that was there may live on elsewhere. */
+  #targetOf(node: NodeId, address: string): Target {
+    const target = this.#target(address)
+    if (target.node !== node) this.#dialAt = undefined
+    target.node = node
+    return target
   }
 
   #target(address: string): Target {
