@@ -7,7 +7,7 @@ import type { KeyedOperation, Operation, Service, WriteAnswer, WriteRequest } fr
 import { matches } from './version.ts'
 import { durably, waitOf } from './waiting.ts'
 
-/** A request as it came: only that `id` is a number is known. */
+/** A request as it came: only that `id` is a number is known, and here that `do` is a call. */
 export interface Ask {
   readonly id: number
   readonly do: string

@@ -210,13 +210,13 @@ test('a key may hold any character, percent-encoded, and is never a path', async
     const path = `/v1/spaces/${encodeURIComponent('sp/ace')}/entries/${encodeURIComponent(key)}`
     const wrote = await it.ask('POST', `${path}/ops`, { body: { type: 'register', op: 'set', value: key } })
     expect(wrote.status, `${key} ${JSON.stringify(wrote.body)}`).toBe(200)
-    expect(await it.ask('GET', path), key).toMatchObject({ status: 200, body: { key, value: key } })
+    expect(await it.ask('GET', path), `${key}`).toMatchObject({ status: 200, body: { key, value: key } })
   }
   const all = [...(await Array.fromAsync(it.node.space('sp/ace').entries()))].map(({ key }) => key)
   expect(all.sort()).toEqual(keys.toSorted())
   // What is not one path of ours is none of ours.
   for (const path of ['/v1/spaces/s/entries/', '/v1/spaces//entries/k', '/v1/spaces/s/entries/a/b', '/v1//spaces']) {
-    expect((await it.ask('GET', path)).status, path).toBeGreaterThanOrEqual(400)
+    expect((await it.ask('GET', path)).status, `${path}`).toBeGreaterThanOrEqual(400)
   }
 })
 

@@ -42,6 +42,9 @@ const memory = () => openNode({ memory: true })
 const op = (key: string) => `/v1/spaces/s/entries/${key}/ops`
 const set = (value: unknown) => ({ body: { type: 'register', op: 'set', value } })
 
+/** As deep as a body can be. */
+const deep = `{"type":"register","op":"set","value":${'['.repeat(900_000)}${']'.repeat(900_000)}}`
+
 const cases: readonly [code: ErrorCode, method: string, path: string, asking?: Asking][] = [
   ['invalid_argument', 'GET', '/v1/spaces/s/entries?limit=0'],
   ['invalid_argument', 'GET', '/v1/spaces/s/entries?limit=many'],
@@ -70,6 +73,8 @@ const cases: readonly [code: ErrorCode, method: string, path: string, asking?: A
   ['invalid_value', 'POST', op('k'), { body: '{"type":"register","op":"set","value":"\\ud800"}' }],
   ['reserved_name', 'POST', op('k'), { body: '{"type":"record","op":"set","fields":{"__proto__":1}}' }],
   ['too_deep', 'POST', op('k'), set(JSON.parse(`${'['.repeat(40)}${']'.repeat(40)}`))],
+  ['too_deep', 'POST', op('k'), { body: deep }],
+  ['too_deep', 'POST', op('k'), { body: deep, headers: { 'idempotency-key': 'deep' } }],
   ['too_large', 'POST', op('k'), set('x'.repeat(limits.valueBytes + 1))],
   ['too_large', 'POST', op('k'), set('x'.repeat(limits.httpBodyBytes))],
   ['invalid_argument', 'GET', `/v1/spaces/s/entries?where=a:1${'&where=a:1'.repeat(limits.filters)}`],
@@ -132,7 +137,7 @@ test('what a request can do wrong', async () => {
   await filled(it)
   for (const [code, method, path, asking] of cases) {
     const answer = await it.ask(method, path, asking)
-    expect(answer.body['code'], `${method} ${path} ${JSON.stringify(answer.body)}`).toBe(code)
+    expect(answer.body['code'], `${method} ${path} ${JSON.stringify(answer.body).slice(0, 500)}`).toBe(code)
     check(answer, code)
     const route = routeOf(method, path)
     if (route !== undefined) expect([...codesOf(route).values()].flat(), `${method} ${path}`).toContain(code)
@@ -208,6 +213,9 @@ test('what the disk and the node can refuse', async () => {
   check(await ask('POST', op('there'), set(6)), 'store_failed')
   while (node.status().state !== 'open') await new Promise((resolve) => setTimeout(resolve, 10))
 
+  // Nobody waits for this one: that it never comes to the disk must trouble nobody.
+  store.failWrites(1000)
+  expect(await ask('POST', `${op('there')}?wait=none`, set(7))).toMatchObject({ status: 202 })
   await node.close()
   check(await ask('GET', '/v1/spaces/s/entries/there'), 'closed')
   check(await ask('GET', '/healthz'), 'closed')

@@ -1,7 +1,9 @@
 /** Who comes in: hosts, pages, tokens and their rights, the socket in the data directory; and how the server goes. */
 import { request } from 'node:http'
+import { connect } from 'node:net'
 import { chmod, readFile, stat, writeFile } from 'node:fs/promises'
 import { expect, test } from 'vitest'
+import { limits } from '../../base/limits.ts'
 import { openNode } from '../../open.ts'
 import { TokenStore } from '../security/tokens.ts'
 import { createHttp } from './http.ts'
@@ -43,7 +45,7 @@ test('only names of this host are answered, with any port', async () => {
     'LOCALHOST',
     'node-a.example:7401',
   ]) {
-    expect((await plain({ port }, '/v1/spaces', { host })).status, host).toBe(200)
+    expect((await plain({ port }, '/v1/spaces', { host })).status, `${host}`).toBe(200)
   }
   for (const host of [
     'evil.example',
@@ -53,7 +55,7 @@ test('only names of this host are answered, with any port', async () => {
     'a@localhost',
     '10.0.0.1',
   ]) {
-    expect((await plain({ port }, '/v1/spaces', { host })).status, host).toBe(421)
+    expect((await plain({ port }, '/v1/spaces', { host })).status, `${host}`).toBe(421)
   }
 })
 
@@ -82,8 +84,8 @@ test('a web page is answered only from a configured origin', async () => {
     { host, 'sec-fetch-site': 'cross-site' },
     { host, 'sec-fetch-site': 'same-site' },
   ]) {
-    expect((await plain({ port }, '/v1/spaces', headers)).status, JSON.stringify(headers)).toBe(403)
-    expect((await plain({ port }, '/v1/spaces', headers, 'OPTIONS')).status, JSON.stringify(headers)).toBe(403)
+    expect((await plain({ port }, '/v1/spaces', headers)).status, `${JSON.stringify(headers)}`).toBe(403)
+    expect((await plain({ port }, '/v1/spaces', headers, 'OPTIONS')).status, `${JSON.stringify(headers)}`).toBe(403)
   }
 })
 
@@ -151,6 +153,45 @@ test('a token reads and writes where it may, as its agent, and nowhere else', as
   stream.send({ id: 99, do: 'spaces' })
   expect(await stream.closed).toEqual({ code: 1008, reason: 'unauthenticated' })
   expect((await it.ask('GET', '/v1/spaces')).status).toBe(401)
+  expect((await it.ask('GET', '/healthz')).status).toBe(200)
+})
+
+test('events end when the token that opened them is revoked', async () => {
+  await using folder = await temporary()
+  const tokens = new TokenStore(folder.path('tokens.json'))
+  await using it = await served(await memory(), { tokens, heartbeatMs: 5 })
+  it.node.space('s').register('k').set(1)
+  const { token, id } = tokens.create({ agent: 'a' })
+  const answer = await fetch(`${it.server.url}/v1/watch?space=s`, { headers: { authorization: `Bearer ${token}` } })
+  expect(answer.status).toBe(200)
+  tokens.revoke(id)
+  await expect(answer.text()).rejects.toThrow('terminated')
+})
+
+test('what is no HTTP, or too much of it, is answered in words', async () => {
+  await using it = await served(await memory())
+  const said = (bytes: string): Promise<string> =>
+    new Promise((resolve) => {
+      const socket = connect(it.server.port, '127.0.0.1', () => socket.write(bytes))
+      let text = ''
+      socket.on('data', (chunk) => (text += chunk.toString()))
+      socket.on('error', () => undefined)
+      socket.on('close', () => resolve(text))
+    })
+  const long = `GET /healthz HTTP/1.1\r\nhost: localhost\r\nx: ${'y'.repeat(limits.httpHeaderBytes)}\r\n\r\n`
+  expect(await said(long)).toMatch(/^HTTP\/1.1 413 too_large\r\n.*application\/problem\+json.*"code":"too_large"/s)
+  for (const garbage of [
+    '\x16\x03\x01\x02\0',
+    'GET\r\n\r\n',
+    'GET / HTTP/9.9\r\n\r\n',
+    'POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: -1\r\n\r\n',
+  ]) {
+    expect(await said(garbage)).toMatch(/^HTTP\/1.1 400 invalid_argument/)
+  }
+  // A length and chunks at once: whoever stands in between may read it otherwise than we do.
+  const smuggled =
+    'POST /healthz HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n'
+  expect(await said(smuggled)).toMatch(/^HTTP\/1.1 400 /)
   expect((await it.ask('GET', '/healthz')).status).toBe(200)
 })
 

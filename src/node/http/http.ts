@@ -102,19 +102,15 @@ export async function createHttp(options: HttpOptions): Promise<HttpServer> {
     requestsPerSecond: options.requestsPerSecond ?? limits.httpRequestsPerSecond,
     now: () => performance.now(),
   })
-  const service = new Service(
-    node,
-    options.fleet ?? loneFleet(node),
-    await Idempotency.open(node),
-    async () => (await metrics?.()) ?? '',
-  )
+  const fleet = options.fleet ?? loneFleet(node)
+  const service = new Service(node, fleet, await Idempotency.open(node), async () => (await metrics?.()) ?? '')
   const timing = {
     heartbeatMs: options.heartbeatMs ?? heartbeatMs,
     stalledMs: options.stalledMs ?? stalledMs,
   }
   const graceMs = options.graceMs ?? defaultGraceMs
   const events = new EventStreams(timing)
-  const streams = new Streams(service, events, timing)
+  const streams = new Streams(service, events, timing, (error) => options.logger?.error(error))
   const { app, servers } = buildApp(service, gate, events, streams, options)
   await app.ready()
   const [main, admin] = servers()
@@ -212,6 +208,7 @@ function buildApp(
     routerOptions: { maxParamLength: parameterLength },
     ajv: { customOptions: { coerceTypes: false, removeAdditional: false, useDefaults: false, allErrors: false } },
     schemaErrorFormatter: (errors, part) => new SkeinError('invalid_argument', `${part}${invalidity(errors[0])}`),
+    clientErrorHandler: unreadable,
     frameworkErrors(error, _request, reply) {
       void send(reply, problemFor(error))
     },
@@ -228,6 +225,7 @@ function buildApp(
       main.maxConnections = limits.httpConnections
       admin.maxConnections = limits.httpConnections
       admin.on('connection', (socket) => atSocket.add(socket))
+      admin.on('clientError', unreadable)
       for (const server of [main, admin]) server.on('upgrade', upgrade)
       made.push(main, admin)
       return main
@@ -355,6 +353,18 @@ const frameworkCodes: Readonly<Record<string, ErrorCode>> = {
   FST_ERR_BAD_URL: 'invalid_argument',
   FST_ERR_MAX_PARAM_LENGTH: 'invalid_key',
   FST_ERR_MAX_PARAM_LENGTH_EXCEEDED: 'invalid_key',
+}
+
+/** What is no HTTP that Node can read, or too much of it. */
+function unreadable(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) {
+    socket.destroy(error)
+    return
+  }
+  const isLong = error.code === 'HPE_HEADER_OVERFLOW'
+  const late = error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+  const what = isLong ? `headers are over ${limits.httpHeaderBytes} bytes` : 'that is not HTTP'
+  refuse(socket, new SkeinError(isLong ? 'too_large' : 'invalid_argument', late ? 'the request came too slowly' : what))
 }
 
 function problemFor(error: unknown): ReturnType<typeof problemOf> {

@@ -28,7 +28,7 @@ interface Kept {
 export interface Replayed {
   readonly answer: Value
   /** As durable as the write was asked to be. */
-  readonly durable: Promise<void>
+  readonly durable: () => Promise<void>
 }
 
 export class Idempotency {
@@ -71,10 +71,10 @@ export class Idempotency {
     if (kept.fingerprint !== fingerprint) {
       throw new SkeinError('idempotency_conflict', 'this Idempotency-Key was used for another request')
     }
-    return { answer: kept.answer, durable: this.#node.whenStored(kept.batch) }
+    return { answer: kept.answer, durable: () => this.#node.whenStored(kept.batch) }
   }
 
-  /** In the same step as the write: nothing may be awaited in between. Answers the batch to wait for. */
+  /** In the same step as the write: nothing may be awaited in between. */
   keep(caller: string, key: string, fingerprint: string, answer: Value): void {
     const name = nameOf(caller, key)
     const atMs = this.#node.now()
@@ -112,7 +112,14 @@ function nameOf(caller: string, key: string): string {
 
 /** What makes two requests the same: where they go and what they say. */
 export function fingerprintOf(parts: readonly unknown[]): string {
-  return createHash('sha256').update(JSON.stringify(parts)).digest('base64url')
+  let text: string
+  try {
+    text = JSON.stringify(parts)
+  } catch (error) {
+    // The stack has its end: nothing that is nested so deeply would be taken anyway.
+    throw new SkeinError('too_deep', 'the request is nested too deeply', {}, error)
+  }
+  return createHash('sha256').update(text).digest('base64url')
 }
 
 /** Undefined for what another version wrote: it is dropped, and a request that is repeated over it is done again. */

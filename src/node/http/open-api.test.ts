@@ -93,9 +93,9 @@ test('every route of the document answers, and by its schema', async () => {
     )
     // A problem is as the document says as well.
     const wrong = await it.ask(method, `${path.split('?')[0] ?? ''}?no-such=1`, asking)
-    expect(wrong, name).toMatchObject({ status: 400, body: { code: 'invalid_argument' } })
+    expect(wrong, `${name}`).toMatchObject({ status: 400, body: { code: 'invalid_argument' } })
     const isProblem = ajv.compile(document.components.schemas.Problem)
-    expect(isProblem(wrong.body), JSON.stringify(isProblem.errors)).toBe(true)
+    expect(isProblem(wrong.body), `${JSON.stringify(isProblem.errors)}`).toBe(true)
   }
   // Types whose cells hold bytes have answers of the same kind.
   for (const path of ['/v1/spaces/s/entries/text?siblings=true', '/v1/spaces/s/entries/text/history']) {

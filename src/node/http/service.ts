@@ -228,8 +228,7 @@ export class Service {
       const before = this.#idempotency.replay(caller.id, idempotencyKey, fingerprint)
       if (before !== undefined) {
         const told = before.answer as unknown as Told
-        const receipt = { version: told.version, durable: before.durable }
-        return { ...told, ...(await settled(this.fleet, space, receipt, wait)), replayed: true }
+        return { ...told, ...(await settled(this.fleet, space, told.version, before.durable, wait)), replayed: true }
       }
     }
     const handle = this.#writable(space).as(settingsOf(agent, request))
@@ -237,7 +236,8 @@ export class Service {
     if (idempotencyKey !== undefined) {
       this.#idempotency.keep(caller.id, idempotencyKey, fingerprint, told as unknown as Value)
     }
-    return { ...told, ...(await settled(this.fleet, space, receipt, wait)) }
+    // The version and not the write alone: one that said nothing new waits for what it found.
+    return { ...told, ...(await settled(this.fleet, space, told.version, () => receipt.durable, wait)) }
   }
 
   #condition(

@@ -69,7 +69,7 @@ test('every call has its answer, and every mistake its problem', async () => {
     { do: 'unwatch' },
     { do: 'constructor' },
   ]) {
-    expect(await stream.ask(wrong), JSON.stringify(wrong)).toMatchObject({ problem: { code: 'invalid_argument' } })
+    expect(await stream.ask(wrong), `${JSON.stringify(wrong)}`).toMatchObject({ problem: { code: 'invalid_argument' } })
   }
 })
 
@@ -138,6 +138,19 @@ test('a frame that is no list of messages ends the connection, with a reason', a
   await using stream = await StreamClient.open(it.server.url)
   stream.socket.send(JSON.stringify([{ id: 1, do: 'x'.repeat(limits.streamMessageBytes) }]))
   expect(await stream.closed).toMatchObject({ code: 1009 })
+})
+
+test('what is nested without end is refused, and hurts nobody', async () => {
+  await using it = await served(await memory())
+  await using stream = await StreamClient.open(it.server.url)
+  const deep = `${'['.repeat(500_000)}${']'.repeat(500_000)}`
+  const operation = `{"type":"register","op":"set","value":${deep}}`
+  stream.socket.send(`[{"id":1,"do":"op","space":"s","key":"k","operation":${operation},"idempotencyKey":"k"}]`)
+  expect(await stream.take(({ id }) => id === 1)).toMatchObject({ problem: { code: 'too_deep' } })
+  stream.socket.send(`[{"id":2,"do":"op","space":"s","key":"k","operation":${operation}}]`)
+  expect(await stream.take(({ id }) => id === 2)).toMatchObject({ problem: { code: 'too_deep' } })
+  stream.socket.send(`[{"id":3,"do":${deep}}]`)
+  expect(await stream.take(({ id }) => id === 3)).toMatchObject({ problem: { code: 'invalid_argument' } })
 })
 
 test('closing answers what was asked, ends watches and says so', async () => {

@@ -31,6 +31,7 @@ export class Streams {
   readonly #service: Service
   readonly #places: EventStreams
   readonly #timing: EventTiming
+  readonly #report: (error: unknown) => void
   readonly #server = new WebSocketServer({
     noServer: true,
     clientTracking: false,
@@ -40,8 +41,10 @@ export class Streams {
   })
   readonly #open = new Set<Connection>()
 
-  constructor(service: Service, places: EventStreams, timing: EventTiming) {
+  /** `report` is told of what nobody foresaw. */
+  constructor(service: Service, places: EventStreams, timing: EventTiming, report: (error: unknown) => void) {
     this.#service = service
+    this.#report = report
     this.#places = places
     this.#timing = timing
   }
@@ -57,7 +60,7 @@ export class Streams {
       return
     }
     this.#server.handleUpgrade(request, socket, head, (webSocket) => {
-      const connection = new Connection(this.#service, webSocket, admit, this.#timing)
+      const connection = new Connection(this.#service, webSocket, admit, this.#timing, this.#report)
       this.#open.add(connection)
       webSocket.on('close', () => this.#open.delete(connection))
     })
@@ -74,6 +77,7 @@ class Connection {
   readonly #socket: WebSocket
   readonly #admit: (requests: number) => Caller
   readonly #timing: EventTiming
+  readonly #report: (error: unknown) => void
   /** Messages that go with the next frame. */
   #out: string[] = []
   /** Requests that came and have not begun. */
@@ -92,10 +96,17 @@ class Connection {
   #idle: (() => void) | undefined = undefined
   readonly #heartbeat: NodeJS.Timeout
 
-  constructor(service: Service, socket: WebSocket, admit: (requests: number) => Caller, timing: EventTiming) {
+  constructor(
+    service: Service,
+    socket: WebSocket,
+    admit: (requests: number) => Caller,
+    timing: EventTiming,
+    report: (error: unknown) => void,
+  ) {
     this.#service = service
     this.#socket = socket
     this.#admit = admit
+    this.#report = report
     this.#timing = timing
     socket.on('message', (data, isBinary) => this.#received(data, isBinary))
     socket.on('pong', () => (this.#isAlive = true))
@@ -197,7 +208,8 @@ class Connection {
   #answer(caller: Caller, id: number, ask: Ask): unknown {
     if (ask.do === 'watch') return this.#watch(caller, id, ask)
     if (ask.do === 'unwatch') return this.#unwatch(ask)
-    const call = Object.hasOwn(calls, ask.do) ? calls[ask.do] : undefined
+    // Only what is a string is looked up: anything else would be made one first, however large it is.
+    const call = typeof ask.do === 'string' && Object.hasOwn(calls, ask.do) ? calls[ask.do] : undefined
     if (call === undefined) {
       const known = [...Object.keys(calls), 'watch', 'unwatch']
       throw new SkeinError('invalid_argument', `do is one of ${known.join(', ')}`, { argument: 'do' })
@@ -206,6 +218,7 @@ class Connection {
   }
 
   #failed(id: number, error: unknown): void {
+    if (!(error instanceof SkeinError)) this.#report(error)
     this.#answered(`{"id":${id},"problem":${JSON.stringify(problemOf(error))}}`)
   }
 

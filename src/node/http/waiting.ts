@@ -1,7 +1,6 @@
 /** How long an answer to a write waits, and for what: `wait=` and `timeout=`. */
 import { SkeinError } from '../../base/errors.ts'
 import { limits } from '../../base/limits.ts'
-import type { Receipt } from '../receipt.ts'
 import type { FleetView } from './fleet-view.ts'
 import { parseVersion } from './version.ts'
 
@@ -46,15 +45,17 @@ export interface Settled {
 export async function settled(
   fleet: FleetView,
   space: string,
-  receipt: Pick<Receipt<unknown>, 'durable' | 'version'>,
+  version: string,
+  /** Asked for only where somebody waits: a promise that nobody looks at must not fail. */
+  safe: () => Promise<void>,
   wait: Wait,
 ): Promise<Settled> {
   if (wait.for === 'none') return { durable: false }
   const startedMs = performance.now()
-  const durable = await within(receipt.durable, wait.timeoutMs)
+  const durable = await within(safe(), wait.timeoutMs)
   if (wait.for === 'durable') return { durable }
   const leftMs = Math.max(0, wait.timeoutMs - (performance.now() - startedMs))
-  const { dots } = parseVersion(receipt.version)
+  const { dots } = parseVersion(version)
   return { durable, reached: await fleet.reached(space, dots, wait.for, leftMs) }
 }
 
