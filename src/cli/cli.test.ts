@@ -359,6 +359,20 @@ describe('keys and settings', () => {
     expect((await run(['key', 'agent', 'revoke', made.id, '--dir', 'guarded'])).code).toBe(1)
   })
 
+  test('a node that serves other hosts asks for tokens from its first start, and leaves the operator his', async () => {
+    const place = join(dir, 'served')
+    await using other = await daemon(['--dir', place, '--http', '0.0.0.0:0'])
+    const at = { SKEIN_NODE: `http://127.0.0.1:${new URL(other.ready.http).port}` }
+    expect((await run(['status'], { environment: at })).err).toMatch(/^unauthenticated: /)
+    const file = join(place, 'operator.token')
+    expect((await stat(file)).mode & 0o077).toBe(0)
+    const token = (await readFile(file, 'utf8')).trim()
+    expect(await json(['status'], { environment: { ...at, SKEIN_TOKEN: token } })).toMatchObject({ state: 'open' })
+    expect(other.log()).not.toContain(token)
+    await run(['backup', 'served.skein'], { environment: { ...at, SKEIN_TOKEN: token } })
+    expect((await stat(join(dir, 'served.skein'))).size).toBeGreaterThan(0)
+  })
+
   test('config check tells every setting with its source, and what is wrong', async () => {
     await writeFile(join(dir, 'skein.json'), '{ "zone": "a", "keepMs": "2d", "tsl": 1 }')
     const { code, out } = await run(['config', 'check', '--config', 'skein.json', '--listen', '0.0.0.0:1', '--json'], {

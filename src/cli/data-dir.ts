@@ -15,6 +15,11 @@ export function tokensPath(dir: string): string {
   return join(dir, 'tokens.json')
 }
 
+/** The token of the operator, where the node made it. */
+export function operatorTokenPath(dir: string): string {
+  return join(dir, 'operator.token')
+}
+
 /** Longer paths than this no system takes for a socket. Linux takes 107 bytes, macOS 103. */
 const socketPathBytes = 103
 

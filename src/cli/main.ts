@@ -44,7 +44,11 @@ async function main(words: readonly string[]): Promise<number> {
     }
     const said = sayable(error)
     if (said === undefined) throw error
-    complain(screen, isJson, said)
+    const hint =
+      said.code === 'unauthenticated'
+        ? `Set SKEIN_TOKEN; \`skein key agent new\` makes one. On the host of the node, --node unix:DIR/node.sock needs none.`
+        : said.hint
+    complain(screen, isJson, { ...said, hint })
     return said.exit
   }
 }

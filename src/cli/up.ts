@@ -3,15 +3,17 @@
  * between them. In order: settings, directory, node, transport, HTTP, ready; and back again when it is told to stop. Nothing
  * that was acknowledged is lost by a stop: the doors close first, then what waits goes to the disk.
  */
+import { writeFileSync } from 'node:fs'
 import { SkeinError } from '../base/errors.ts'
 import type { Config } from '../node/config.ts'
-import { endpointText } from '../node/config-values.ts'
+import { endpointText, isLoopback } from '../node/config-values.ts'
 import type { ListenAt } from '../node/config-values.ts'
 import { createHttp } from '../node/http/http.ts'
 import type { HttpServer } from '../node/http/http.ts'
 import { nodeFleet } from '../node/http/node-fleet.ts'
 import type { SkeinNode } from '../node/node.ts'
 import { gaugesOf, observerOf } from '../node/observer.ts'
+import { rights } from '../node/security/caller.ts'
 import { TokenStore } from '../node/security/tokens.ts'
 import { openLog } from '../observe/log.ts'
 import type { Log } from '../observe/log.ts'
@@ -23,7 +25,7 @@ import type { OpeningReport } from '../store/store.ts'
 import { OutOfReach, UsageError } from './command.ts'
 import type { Answer, Call } from './command.ts'
 import { lineOf } from './commands/config.ts'
-import { dropOwner, noteOwner, ownerOf, socketPath, tokensPath } from './data-dir.ts'
+import { dropOwner, noteOwner, operatorTokenPath, ownerOf, socketPath, tokensPath } from './data-dir.ts'
 import { resolveSettings, textOf } from './settings.ts'
 import { countText } from './screen.ts'
 
@@ -131,7 +133,7 @@ async function openHttp(config: Config, node: SkeinNode, metrics: Metrics, log: 
       host: http.host,
       port: http.port,
       ...(socket !== undefined && { socketPath: socket }),
-      tokens: new TokenStore(tokensPath(dir)),
+      tokens: tokensFor(dir, http, log),
       names: httpNames,
       origins: httpOrigins,
       metrics: () => metrics.text(),
@@ -140,6 +142,20 @@ async function openHttp(config: Config, node: SkeinNode, metrics: Metrics, log: 
   } catch (error) {
     throw taken(error, http, '--http')
   }
+}
+
+/**
+ * Whoever serves other hosts needs a token, and so does whoever is to make the first one: the operator's is made here, and
+ * stands in a file that only this user can read.
+ */
+function tokensFor(dir: string, { host }: ListenAt, log: Log): TokenStore {
+  const tokens = new TokenStore(tokensPath(dir))
+  if (isLoopback(host) || tokens.everMade) return tokens
+  const { token } = tokens.create({ agent: 'operator', grants: [{ rights }] })
+  const file = operatorTokenPath(dir)
+  writeFileSync(file, `${token}\n`, { mode: 0o600 })
+  log.http.warn(`${host} is open to other hosts: requests need a token from now on; the operator's is in ${file}`)
+  return tokens
 }
 
 /** Doors first, so that nobody is promised anything any more; then the disk. */

@@ -122,7 +122,7 @@ export const fleetCommands: readonly Command[] = [
   {
     name: 'peers ls',
     says: 'the other nodes, and how far behind each is',
-    more: 'LACKS is what this node has and the disk of the peer has not yet; HAS MORE is the other way round. Logs wait for members on the roster; STUCK ON says who keeps them from being pruned.',
+    more: 'LACKS is what this node has and of which the peer has not yet said that its disk has it; HAS MORE is the other way round. Logs wait for members on the roster; STUCK ON says who keeps them from being pruned.',
     examples: ['skein peers ls', 'skein peers ls --json'],
     run: (call) => peers(call.client()),
   },
@@ -292,8 +292,8 @@ export function inWords({ state, peers: all, fleet }: Status): { readonly line: 
   if (here.length === 0) return { line: `nobody of ${all.length} can be reached`, tone: 'doubtful' }
   const behind = here.filter((peer) => distance(peer, 'there') !== '')
   if (behind.length > 0) {
-    const names = behind.map((peer) => `${peer.node} by ${distance(peer, 'there')}`)
-    return { line: `all is here; behind are ${names.join(', ')}`, tone: 'doubtful' }
+    const names = behind.map((peer) => `${peer.node} (${distance(peer, 'there')})`)
+    return { line: `all is here; not confirmed yet by ${names.join(', ')}`, tone: 'doubtful' }
   }
   return { line: `yes, with all ${here.length} that can be reached`, tone: 'good' }
 }
