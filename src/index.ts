@@ -40,9 +40,16 @@ export type { Durability, Receipt } from './node/receipt.ts'
 export type { HistoryChange, HistoryItem } from './node/history.ts'
 export type { EntryChanged, Watch, WatchEvent, WatchGap } from './node/watch.ts'
 
+// The fleet
+export type { Exchanged, MemberOfSpace, ReachOptions, SpaceLag, SyncReport, Verdict } from './node/fleet.ts'
+export type { Observer } from './node/node.ts'
+export type { PeerStatus, Peers } from './node/peers.ts'
+export type { Connection, ConnectionHandlers, Transport, TransportEvent } from './transport/transport.ts'
+export { newFleetKey } from './node/security/fleet-key.ts'
+
 // Backup
 export { backup, restore } from './backup.ts'
-export type { BackupReport } from './backup.ts'
+export type { BackupReport, RestoreOptions } from './backup.ts'
 
 // Errors
 export { SkeinError, errorTable } from './base/errors.ts'

@@ -19,7 +19,7 @@ import { Chores } from './chores.ts'
 import { Commits, nextTurn } from './commits.ts'
 import type { SpaceDefinition, SpaceSchemas } from './define-space.ts'
 import { Fleet } from './fleet.ts'
-import type { ReachOptions } from './fleet.ts'
+import type { ReachOptions, SyncReport } from './fleet.ts'
 import { historyOf } from './history.ts'
 import type { HistoryItem } from './history.ts'
 import type { WatchOptions } from './handles.ts'
@@ -283,6 +283,18 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
     this.readable()
     const { spaces, ...rest } = checkOptions(options, ['peers', 'timeoutMs', 'signal', 'spaces'])
     await this.fleet.synced(this.#spaces(spaces), rest)
+  }
+
+  /**
+   * Compares with every living member that holds a space, exchanging on the way what either lacks. Equal means: the same root at
+   * the same vector, so the same content.
+   */
+  async verify(
+    options: Omit<ReachOptions, 'peers'> & { readonly spaces?: readonly string[] } = {},
+  ): Promise<SyncReport> {
+    this.readable()
+    const { spaces, ...rest } = checkOptions(options, ['timeoutMs', 'signal', 'spaces'])
+    return this.fleet.verify(this.#spaces(spaces), rest)
   }
 
   #spaces(names: readonly string[] | undefined): readonly Space[] {
