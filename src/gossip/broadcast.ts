@@ -526,8 +526,9 @@ export class Broadcast {
         const source = this.#sourceOf(gap)
         const seq = this.#applied(view.space, origin)
         const isCaughtUp = seq >= gap.upTo
-        // Anti-entropy was faster, again, and nobody has pushed it: then it was no accident, a link of the tree is lacking.
-        const isCutOff = isCaughtUp && view.tree(writerOf(origin)).missed()
+        // Anti-entropy was faster, again, and nobody has pushed it: then it was no accident, a link of the tree is lacking. Of an
+        // origin that ended in a fork nothing is pushed any more.
+        const isCutOff = isCaughtUp && seq < Infinity && view.tree(writerOf(origin)).missed()
         if (source === undefined || (isCaughtUp && !isCutOff)) {
           view.gaps.delete(origin)
           continue

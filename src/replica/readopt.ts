@@ -100,7 +100,8 @@ export function readopt(replica: Replica, space: Space, snapshot: Snapshot, nowM
   const seen = new Map(
     heads.map(({ origin, context }) => [origin, new Map(context.map((dot) => [dot.origin, dot.seq]))]),
   )
-  replica.merge(space, 0, nowMs, heads, () => {
+  let told = { rescued: 0, unrescued: 0 }
+  const takeOver = (): void => {
     setHeads(space, before, onTop, next)
     const theirs: Vector = new Map(heads.map(({ origin, seq, fork }) => [origin, fork === undefined ? seq : allOf]))
     const { buckets, lastKeys } = snapshot
@@ -115,8 +116,10 @@ export function readopt(replica: Replica, space: Space, snapshot: Snapshot, nowM
       if (context === undefined) seen.set(delta.origin, (context = new Map<OriginId, number>()))
       space.reapply(delta, context)
     }
+  }
+  replica.merge(space, 0, nowMs, heads, takeOver, () => {
+    told = rescue(replica, space, lost, losing, isLost, nowMs)
   })
-  const { rescued, unrescued } = rescue(replica, space, lost, losing, isLost, nowMs)
   const found = sides.map(({ fork, ...side }): Evidence => {
     const own = losing.filter(({ delta }) => delta.origin === side.origin)
     return {
@@ -124,8 +127,7 @@ export function readopt(replica: Replica, space: Space, snapshot: Snapshot, nowM
       seq: fork.seq,
       from: own[0]?.delta.seq ?? side.loser.seq + 1,
       bodies: bounded(own),
-      rescued,
-      unrescued,
+      ...told,
     }
   })
   for (const evidence of found) space.keepEvidence(evidence)

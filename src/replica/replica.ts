@@ -333,9 +333,17 @@ export class Replica {
 
   /**
    * Changes a space by other ways than a delta: `work` merges entries and raises the vector, and all of it goes to the disk
-   * in one batch. What it reads, it must have read before it changes anything.
+   * in one batch. What it reads, it must have read before it changes anything. `then` follows before anything that waited is
+   * applied: nobody sees what is in between.
    */
-  merge(space: Space, sizeBytes: number, nowMs: number, heads: readonly Head[], work: () => void): void {
+  merge(
+    space: Space,
+    sizeBytes: number,
+    nowMs: number,
+    heads: readonly Head[],
+    work: () => void,
+    then: () => void = () => undefined,
+  ): void {
     this.#whole()
     for (const { time } of heads) this.clock.witness(time, nowMs)
     // A place in the local order that no delta has: whoever watches from before it is told of a gap.
@@ -349,6 +357,7 @@ export class Replica {
     this.#dirty.add(space)
     this.#gatheredBytes += 2 * sizeBytes
     this.#config.merged?.(space)
+    then()
     this.vectorMoved(space, nowMs)
   }
 
