@@ -2,8 +2,16 @@
  * Who is connected from outside. A stranger is whoever has not gone through the handshake yet. Strangers and those who are
  * known are counted apart, in total and for each remote address, so that no number of strangers takes a member's place.
  */
-import type { Socket } from 'node:net'
 import type { RefusalReason } from './transport.ts'
+
+/** Of a socket, what is needed to know it again and to be rid of it. */
+export interface Caller {
+  readonly remoteAddress?: string | undefined
+  readonly remotePort?: number | undefined
+  readonly destroyed: boolean
+  once(event: 'close', listener: () => void): unknown
+  destroy(): unknown
+}
 
 export interface VisitorBounds {
   readonly linksIn: number
@@ -14,7 +22,7 @@ export interface VisitorBounds {
 }
 
 interface Visitor {
-  readonly socket: Socket
+  readonly socket: Caller
   readonly from: string
   readonly timer: NodeJS.Timeout
   isKnown: boolean
@@ -53,7 +61,7 @@ export class Visitors {
   }
 
   /** A socket was accepted. */
-  enter(socket: Socket): void {
+  enter(socket: Caller): void {
     const { remoteAddress: from, remotePort } = socket
     if (from === undefined || remotePort === undefined) return void socket.destroy()
     const { strangers, strangersPerAddress, handshakeMs } = this.#bounds
@@ -77,7 +85,7 @@ export class Visitors {
   }
 
   /** It is no stranger any more. False when there is no room for it; then it is gone. */
-  settle(socket: Socket): boolean {
+  settle(socket: Caller): boolean {
     const visitor = this.#of(socket)
     if (visitor === undefined || visitor.isKnown) return false
     const { from } = visitor
@@ -94,7 +102,7 @@ export class Visitors {
   }
 
   /** Tells it nothing. */
-  refuse(socket: Socket, reason: RefusalReason, what: string): void {
+  refuse(socket: Caller, reason: RefusalReason, what: string): void {
     const visitor = this.#of(socket)
     if (visitor?.isKnown === true) return
     if (visitor?.isTold === false) {
@@ -114,7 +122,7 @@ export class Visitors {
     }
   }
 
-  #of({ remoteAddress, remotePort }: Socket): Visitor | undefined {
+  #of({ remoteAddress, remotePort }: Caller): Visitor | undefined {
     return this.#visitors.get(`${remoteAddress} ${remotePort}`)
   }
 }

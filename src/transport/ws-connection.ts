@@ -1,6 +1,6 @@
 /**
  * One WebSocket that is set up, as a connection of the contract. All messages of one turn of the event loop leave in one
- * write. A peer that went without a word is found by pings, and by nothing moving in either direction.
+ * write. pulse.ts tells whether somebody is still there.
  */
 import type { Socket } from 'node:net'
 import type { WebSocket } from 'ws'
@@ -8,15 +8,13 @@ import { assert } from '../base/assert.ts'
 import { SkeinError } from '../base/errors.ts'
 import type { ErrorCode } from '../base/errors.ts'
 import type { Seals } from './primitives.ts'
+import { Pulse } from './pulse.ts'
+import type { PulseSettings } from './pulse.ts'
 import type { Connection, ConnectionHandlers, TransportEvent } from './transport.ts'
 
-export interface ConnectionSettings {
+export interface ConnectionSettings extends PulseSettings {
   readonly messageBytes: number
   readonly waitingBytes: number
-  /** Nothing moved for so long: the peer is gone. */
-  readonly silentMs: number
-  /** Bytes come, and no whole message for so long: the largest message at 9 KB a second takes as much. */
-  readonly stalledMs: number
   tell(event: TransportEvent): void
 }
 
@@ -40,20 +38,12 @@ export class WsConnection implements Connection {
   #handlers: ConnectionHandlers | undefined
   #state: 'open' | 'closing' | 'closed' = 'open'
   #isCorked = false
-  /** As of the last look: what was heard, how many bytes had come and gone, and whether any waited. */
-  #isHeard = true
-  #isPinged = false
-  #heardMs: number
-  #movedMs: number
-  #readBytes = 0
-  #leftBytes = 0
-  #wasWaiting = false
+  readonly #pulse: Pulse
 
   constructor(parts: ConnectionParts, nowMs: number) {
     this.#parts = parts
     this.node = parts.node
-    this.#heardMs = nowMs
-    this.#movedMs = nowMs
+    this.#pulse = new Pulse(parts.settings, nowMs)
   }
 
   /** Once, when it is known who takes the messages. */
@@ -61,7 +51,7 @@ export class WsConnection implements Connection {
     const { web, socket, seals, messageBytes } = { ...this.#parts, ...this.#parts.settings }
     this.#handlers = handlers
     web.on('message', (data: Buffer, isBinary: boolean) => {
-      this.#isHeard = true
+      this.#pulse.heard()
       if (this.#state !== 'open') return
       if (!isBinary) return this.#fail('peer_protocol', 'a text message came')
       const bytes = seals === undefined ? data : seals.open(data)
@@ -70,8 +60,8 @@ export class WsConnection implements Connection {
       // Not a Buffer, whose `slice` is no copy.
       handlers.message(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length))
     })
-    web.on('ping', () => (this.#isHeard = true))
-    web.on('pong', () => (this.#isHeard = true))
+    web.on('ping', () => this.#pulse.heard())
+    web.on('pong', () => this.#pulse.heard())
     web.on('error', (error) => {
       const isProtocol = ((error as NodeJS.ErrnoException).code ?? '').startsWith('WS_ERR')
       if (isProtocol) this.#fail('peer_protocol', `what came is no WebSocket message: ${error.message}`, error)
@@ -122,35 +112,15 @@ export class WsConnection implements Connection {
     this.#parts.web.terminate()
   }
 
-  /**
-   * Now and then: is there still somebody? `lateMs` is by how much this process itself was late to look: what came meanwhile may
-   * not have been read yet, and a process that stood still must not take all others for gone.
-   */
+  /** Now and then: is there still somebody? */
   look(nowMs: number, lateMs: number): void {
     if (this.#state !== 'open') return
-    this.#movedMs += lateMs
-    this.#heardMs += lateMs
-    const { web, socket, settings } = this.#parts
-    const leftBytes = socket.bytesWritten - socket.writableLength
-    // What leaves tells of the peer only while something waited for it to read: else the system's buffers took it.
-    if (socket.bytesRead !== this.#readBytes || (this.#wasWaiting && leftBytes > this.#leftBytes)) this.#movedMs = nowMs
-    this.#readBytes = socket.bytesRead
-    this.#leftBytes = leftBytes
-    this.#wasWaiting = socket.writableLength > 0
-    if (this.#isHeard) {
-      this.#isHeard = false
-      this.#isPinged = false
-      this.#heardMs = nowMs
-      return
-    }
-    if (nowMs - this.#movedMs >= settings.silentMs)
-      return this.#fail('peer_lost', `nothing came for ${settings.silentMs} ms`)
-    if (nowMs - this.#heardMs >= settings.stalledMs) {
-      return this.#fail('peer_lost', `no whole message came for ${settings.stalledMs} ms`)
-    }
-    if (this.#isPinged) return
-    this.#isPinged = true
-    web.ping()
+    const { web, socket } = this.#parts
+    const { bytesRead: readBytes, bytesWritten, writableLength } = socket
+    const moved = { readBytes, leftBytes: bytesWritten - writableLength, isWaiting: writableLength > 0 }
+    const output = this.#pulse.look(moved, nowMs, lateMs)
+    if (output.kind === 'lost') this.#fail('peer_lost', output.what)
+    else if (output.kind === 'ping') web.ping()
   }
 
   #fail(code: ErrorCode, what: string, cause?: unknown): void {
