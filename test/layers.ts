@@ -122,7 +122,13 @@ export const rooms: readonly Room[] = [
     at: 'transport/',
     imports: ['base/', 'transport/transport.ts'],
     pure: false,
-    packages: [{ name: 'ws', why: 'the default transport' }],
+    packages: [
+      { name: 'ws', why: 'the default transport' },
+      { name: 'libp2p', why: 'the other transport, loaded when it is asked for' },
+      { name: '@libp2p/*', why: 'its parts' },
+      { name: '@chainsafe/*', why: 'its noise and yamux' },
+      { name: '@multiformats/multiaddr', why: 'its addresses' },
+    ],
     says: 'Transports: one file per adapter.',
   },
   {
