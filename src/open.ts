@@ -14,9 +14,11 @@ import { limits } from './base/limits.ts'
 import { openLevelStore } from './store/level.ts'
 import { openMemoryStore } from './store/memory.ts'
 import { withNames } from './transport/names.ts'
+import { isMultiaddress } from './transport/multiaddress.ts'
 import type { Identity, Transport, TransportEvent } from './transport/transport.ts'
 import { openWsTransport } from './transport/ws.ts'
 import type { WsTls } from './transport/ws.ts'
+import type { NodeId } from './wire/frame.ts'
 
 export interface OpenOptions {
   /** The data directory, made when it is not there. */
@@ -33,7 +35,10 @@ export interface OpenOptions {
   readonly cacheBytes?: number
   /** What to do with a damaged directory: refuse to open it, or move it aside whole and start empty. */
   readonly onDamage?: 'refuse' | 'set-aside'
-  /** Where other nodes can dial this one: `ws://127.0.0.1:7400`; port 0 is any that is free. */
+  /**
+   * Where other nodes can dial this one: `ws://127.0.0.1:7400`, or over libp2p `/ip4/127.0.0.1/tcp/7400`; port 0 is any that is
+   * free. Of several kinds the first is what others are told.
+   */
   readonly listen?: string | readonly string[]
   /** Where other nodes reach this one, where that differs from `listen`: a name, a mapped port. */
   readonly advertise?: string | readonly string[]
@@ -48,6 +53,10 @@ export interface OpenOptions {
   readonly fleetKey?: string | readonly string[]
   /** Certificates for `wss:` addresses, as PEM. */
   readonly tls?: WsTls
+  /** What it talks over where no address says so. Addresses that start with a slash bring libp2p along, others ws. */
+  readonly transport?: 'ws' | 'libp2p'
+  /** Of libp2p: lets other members be reached through this node; looks for nodes on the local network, by mDNS. */
+  readonly libp2p?: { readonly relay?: boolean; readonly discover?: boolean }
   /** Where the node stands: broadcast prefers neighbours of its own zone. */
   readonly zone?: string
   /** Which of the spaces that others have this node holds too: all, or those with these names; `runs-*` names by prefix. */
@@ -76,6 +85,8 @@ const known: ReadonlySet<string> = new Set([
   'fleet',
   'fleetKey',
   'tls',
+  'transport',
+  'libp2p',
   'zone',
   'spaces',
   'roster',
@@ -105,12 +116,15 @@ export async function openNode(options: OpenOptions): Promise<SkeinNode> {
   }
   const networking = networkingOf(options)
   const { observer } = options
+  let opened: SkeinNode | undefined
   const store = dir === undefined ? openMemoryStore() : await openLevelStore({ dir, onDamage })
   try {
     // The store is locked and understood by now, so the directory is ours to keep a key in.
     const identity = dir === undefined ? ephemeralIdentity() : await openIdentity(dir, SkeinNode.known(store))
-    const network = networking?.(identity)
-    return await SkeinNode.open({
+    const network = await networking?.(identity, (node, address) =>
+      opened?.network.feed({ kind: 'found', node, address }),
+    )
+    opened = await SkeinNode.open({
       store,
       node: identity.node,
       agent,
@@ -123,44 +137,111 @@ export async function openNode(options: OpenOptions): Promise<SkeinNode> {
       ...(network && { network }),
       ...(observer && { observer }),
     })
+    return opened
   } catch (error) {
     await store.close()
     throw error
   }
 }
 
+type Found = (node: NodeId, address: string) => void
+
 /** How it meets others, once it knows who it is; undefined for a replica that is purely local. */
-function networkingOf(options: OpenOptions): ((identity: Identity) => NetworkConfig) | undefined {
+function networkingOf(
+  options: OpenOptions,
+): ((identity: Identity, found: Found) => Promise<NetworkConfig>) | undefined {
   const listen = listOf('listen', options.listen)
   const join = listOf('join', options.join)
   const advertise = listOf('advertise', options.advertise)
   const fleetKeys = parseFleetKeys(listOf('fleetKey', options.fleetKey))
-  const { fleet = 'default', zone = '', spaces = 'all', roster = 'auto', transports, tls, tell } = options
+  const { fleet = 'default', zone = '', spaces = 'all', roster = 'auto', transports, transport = 'ws' } = options
   for (const [name, text] of Object.entries({ fleet, zone })) {
     if (typeof text !== 'string' || !text.isWellFormed()) throw invalid(`${name} is a text`)
   }
   if (utf8Length(zone) > limits.zoneBytes) throw invalid(`zone is longer than ${limits.zoneBytes} bytes`)
   if (roster !== 'auto' && roster !== 'manual') throw invalid('roster is auto or manual')
+  if (transport !== 'ws' && transport !== 'libp2p') throw invalid('transport is ws or libp2p')
+  const libp2p = checkOptions(options.libp2p ?? {}, ['relay', 'discover'])
   const names = spaces === 'all' ? ['*'] : listOf('spaces', spaces)
-  if (listen.length + join.length === 0 && transports === undefined) return undefined
-  return (identity) => ({
-    transports: transports ?? [
-      withNames(
-        openWsTransport({
-          listen,
-          ...(advertise.length > 0 && { advertise }),
-          ...(fleetKeys.length > 0 && { security: { fleetKeys, identity } }),
-          ...(tls && { tls }),
-          ...(tell && { tell }),
-        }),
-        tls === undefined ? 'ws' : 'wss',
-      ),
-    ],
+  const discovers = libp2p.discover === true
+  if (listen.length + join.length === 0 && transports === undefined && !discovers) return undefined
+  return async (identity, found) => ({
+    transports: transports ?? (await carriers({ listen, join, advertise, fleetKeys, identity, found }, options)),
     join,
     zone,
     fleet: fleetIdOf(fleet),
     roster,
     holds: (space) => holdsSpace(names, space),
+  })
+}
+
+interface Meeting {
+  readonly listen: readonly string[]
+  readonly join: readonly string[]
+  readonly advertise: readonly string[]
+  readonly fleetKeys: readonly Uint8Array[]
+  readonly identity: Identity
+  readonly found: Found
+}
+
+/** One transport for each kind of address that is named, that of the first address to listen at first. */
+async function carriers({ listen, join, advertise, ...more }: Meeting, options: OpenOptions): Promise<Transport[]> {
+  const kindOf = (address: string): 'ws' | 'libp2p' => (isMultiaddress(address) ? 'libp2p' : 'ws')
+  const kinds = new Set([...listen, ...join].map(kindOf))
+  const { transport, libp2p } = options
+  if (transport !== undefined || kinds.size === 0) kinds.add(transport ?? 'ws')
+  if (libp2p?.discover === true || libp2p?.relay === true) kinds.add('libp2p')
+  const opened: Transport[] = []
+  for (const kind of kinds) {
+    const of = {
+      listen: listen.filter((one) => kindOf(one) === kind),
+      advertise: advertise.filter((one) => kindOf(one) === kind),
+    }
+    opened.push(
+      kind === 'ws' ? ws({ ...more, join, ...of }, options) : await overLibp2p({ ...more, join, ...of }, options),
+    )
+  }
+  return opened
+}
+
+function ws({ listen, advertise, fleetKeys, identity }: Meeting, { tls, tell }: OpenOptions): Transport {
+  const transport = openWsTransport({
+    listen,
+    ...(advertise.length > 0 && { advertise }),
+    ...(fleetKeys.length > 0 && { security: { fleetKeys, identity } }),
+    ...(tls && { tls }),
+    ...(tell && { tell }),
+  })
+  return withNames(transport, tls === undefined ? 'ws' : 'wss')
+}
+
+/** Some hundred packages, which are loaded here and nowhere else. */
+async function overLibp2p(
+  { listen, advertise, fleetKeys, identity, found }: Meeting,
+  { libp2p = {}, fleet = 'default', tell }: OpenOptions,
+): Promise<Transport> {
+  const { openLibp2pTransport } = await import('./transport/libp2p.ts').catch((error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code !== 'ERR_MODULE_NOT_FOUND') throw error
+    throw new SkeinError(
+      'transport_missing',
+      'the packages of libp2p are not installed',
+      { transport: 'libp2p' },
+      error,
+    )
+  })
+  return openLibp2pTransport({
+    listen,
+    ...(advertise.length > 0 && { advertise }),
+    fleetKeys,
+    identity,
+    relay: libp2p.relay === true,
+    ...(libp2p.discover === true && {
+      discover: {
+        name: `_skein-${fleetIdOf(fleet)}._udp.local`,
+        found: (node: string, address: string) => found(node as NodeId, address),
+      },
+    }),
+    ...(tell && { tell }),
   })
 }
 

@@ -217,7 +217,7 @@ export const errorTable = {
     meaning: 'The text is no address that a transport here can listen at or dial.',
     state: 'unchanged',
     retry: false,
-    action: 'Give one like `ws://host:7400`; the message says what is wrong with it.',
+    action: 'Give one like `ws://host:7400` or `/ip4/10.0.0.1/tcp/7400`; the message says what is wrong with it.',
   },
   address_in_use: {
     meaning: 'Something else listens at that address already.',
@@ -230,6 +230,12 @@ export const errorTable = {
     state: 'unchanged',
     retry: false,
     action: 'Choose an address of this host and a port that this user may open.',
+  },
+  transport_missing: {
+    meaning: 'An address or a setting asks for a transport whose packages are not installed.',
+    state: 'unchanged',
+    retry: false,
+    action: 'Install the package whole, with its dependencies, or use `ws://` addresses.',
   },
   fleet_key_needed: {
     meaning: 'Without a fleet key a node listens at and dials loopback addresses only.',

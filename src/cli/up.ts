@@ -21,6 +21,7 @@ import { openMetrics } from '../observe/metrics.ts'
 import type { Metrics } from '../observe/metrics.ts'
 import { openTracing } from '../observe/trace.ts'
 import { openNode } from '../open.ts'
+import { multiaddressText } from '../transport/multiaddress.ts'
 import type { OpeningReport } from '../store/store.ts'
 import { OutOfReach, UsageError } from './command.ts'
 import type { Answer, Call } from './command.ts'
@@ -72,9 +73,7 @@ export async function up(call: Call): Promise<Answer | undefined> {
 }
 
 async function start(config: Config, onDamage: 'refuse' | 'set-aside', log: Log): Promise<Running> {
-  const { dir, durability, keepMs, keepBytes, cacheBytes, listen, advertise, zone, spaces } = config
-  if (config.transport !== 'ws')
-    throw new UsageError(`this version talks to others over ws only, not over ${config.transport}`)
+  const { dir, durability, keepMs, keepBytes, cacheBytes, listen, libp2pListen, advertise, zone, spaces } = config
   const metrics = openMetrics({ process: true })
   const tls = tlsOf(config)
   const node = await openNode({
@@ -84,7 +83,9 @@ async function start(config: Config, onDamage: 'refuse' | 'set-aside', log: Log)
     durability,
     log: { keepMs, keepBytes },
     cacheBytes,
-    listen: listen === undefined ? [] : [`${tls?.cert === undefined ? 'ws' : 'wss'}://${endpointText(listen)}`],
+    listen: [...(listen === undefined ? [] : [addressOf(listen, config, tls?.cert !== undefined)]), ...libp2pListen],
+    transport: config.transport,
+    libp2p: { relay: config.libp2pRelay === 'on', discover: config.libp2pDiscover === 'on' },
     advertise: advertise === undefined ? [] : [advertise],
     join: config.join.map((at) => (at.kind === 'dns' ? `dns:${endpointText(at)}` : at.address)),
     fleetKey: [config.fleetKey, ...config.oldFleetKeys].filter((key) => key !== undefined),
@@ -110,6 +111,11 @@ async function start(config: Config, onDamage: 'refuse' | 'set-aside', log: Log)
     await node.close()
     throw error
   }
+}
+
+function addressOf(listen: ListenAt, { transport }: Config, isSecure: boolean): string {
+  if (transport === 'libp2p') return multiaddressText(listen.host, listen.port)
+  return `${isSecure ? 'wss' : 'ws'}://${endpointText(listen)}`
 }
 
 function tlsOf({ tlsCert, tlsKey, tlsCa }: Config): { cert?: string; key?: string; ca?: string } | undefined {

@@ -191,6 +191,17 @@ export const joinText: Reader<JoinAt> = {
   show: (value) => (value.kind === 'dns' ? `dns:${endpointText(value)}` : value.address),
 }
 
+/** `/ip4/0.0.0.0/tcp/7402`: its own parser judges it, once somebody listens there. */
+export const multiaddressText: Reader<string> = {
+  takes: 'MULTIADDR',
+  read: (value) => {
+    const written = text(value, 'an address such as /ip4/127.0.0.1/tcp/7402')
+    if (!written.startsWith('/')) throw new TypeError(`${written} is not like /ip4/127.0.0.1/tcp/7402`)
+    return written
+  },
+  show: (value) => value,
+}
+
 export const addressText: Reader<string | undefined> = {
   takes: 'ADDRESS',
   read: (value) => {
@@ -204,6 +215,8 @@ export const addressText: Reader<string | undefined> = {
 /** The host of an address to dial; undefined where it has none of its own. */
 export function hostOf(at: JoinAt): string | undefined {
   if (at.kind === 'dns') return at.host
+  const [, first] = /^\/(?:ip4|ip6|dns[46]?)\/([^/]+)\//.exec(at.address) ?? []
+  if (first !== undefined) return first
   const [, bracketed, host] = /^\w+:\/\/(?:\[([^\]]+)\]|([^:]*)):/.exec(at.address) ?? []
   return bracketed ?? host
 }

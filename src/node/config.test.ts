@@ -102,6 +102,9 @@ test('all mistakes are found at once', () => {
 
 const unsafe: readonly [title: string, settings: Record<string, string>, finding: RegExp][] = [
   ['peers from everywhere without a key', { listen: '0.0.0.0:7400' }, /without a fleet key everybody there could join/],
+  ['libp2p from everywhere without a key', { libp2pListen: '/ip4/0.0.0.0/tcp/1' }, /that needs a fleet key/],
+  ['being found without a key', { libp2pDiscover: 'on' }, /that needs a fleet key/],
+  ['a libp2p address that is none', { libp2pListen: 'ws://127.0.0.1:1' }, /is not like/],
   ['a certificate without its key', { tlsCert: 'c' }, /needs --tls-key beside it/],
   ['a key without its certificate', { tlsKey: 'k' }, /needs --tls-cert beside it/],
   ['old keys alone', { oldFleetKeys: key }, /none in use/],
@@ -118,6 +121,15 @@ test('with a key and an address to tell, listening everywhere is fine', () => {
   const { config, mistakes, warnings } = resolveConfig({ file: { path: 'f', text } })
   expect([...mistakes, ...warnings]).toEqual([])
   expect(config.advertise).toBe('ws://host-a:7400')
+})
+
+test('over libp2p, what stays on this host needs no key', () => {
+  const text = JSON.stringify({
+    libp2pListen: ['/ip4/127.0.0.1/tcp/1', '/ip6/::1/tcp/1'],
+    join: '/dns/localhost/tcp/2',
+  })
+  const { mistakes, warnings } = resolveConfig({ file: { path: 'f', text } })
+  expect([...mistakes, ...warnings]).toEqual([])
 })
 
 const doubtful: readonly [title: string, settings: Record<string, string>, finding: RegExp][] = [

@@ -22,6 +22,7 @@ import {
   levelsText,
   list,
   listenText,
+  multiaddressText,
   pattern,
   plain,
 } from './config-values.ts'
@@ -49,6 +50,9 @@ export interface Config {
   readonly cacheBytes: number
   readonly log: LogLevels
   readonly transport: 'ws' | 'libp2p'
+  readonly libp2pListen: readonly string[]
+  readonly libp2pRelay: 'off' | 'on'
+  readonly libp2pDiscover: 'off' | 'on'
 }
 
 export interface Setting<T> {
@@ -142,7 +146,26 @@ export const settings: Settings = {
     fallback: 'info',
     help: 'How much is logged, for all parts or one by one: `info,gossip=debug`.',
   },
-  transport: { reader: choice(['ws', 'libp2p']), fallback: 'ws', help: 'How nodes talk to each other.' },
+  transport: {
+    reader: choice(['ws', 'libp2p']),
+    fallback: 'ws',
+    help: 'What `listen` is spoken in. A node dials both kinds of addresses: those that start with a slash over libp2p.',
+  },
+  libp2pListen: {
+    reader: list(multiaddressText),
+    fallback: [],
+    help: 'Where peers reach this node over libp2p too: `/ip4/0.0.0.0/tcp/7402`, or through a relay `/ip4/…/tcp/…/p2p/…/p2p-circuit`.',
+  },
+  libp2pRelay: {
+    reader: choice(['off', 'on']),
+    fallback: 'off',
+    help: 'Lets other members be reached through this node, by libp2p circuits.',
+  },
+  libp2pDiscover: {
+    reader: choice(['off', 'on']),
+    fallback: 'off',
+    help: 'Looks for nodes of the fleet on the local network by mDNS, and answers those who look.',
+  },
 }
 
 export const settingNames: readonly SettingName[] = Object.keys(settings) as SettingName[]
@@ -283,6 +306,13 @@ function checkTogether(
   if (listen !== undefined && !isLoopback(listen.host) && !hasKey) {
     const what = `${listen.host} can be reached from other hosts, and without a fleet key everybody there could join and write. Make one with \`skein key new\` and give it as --fleet-key-file, or listen on 127.0.0.1`
     mistakes.push(at('listen', what))
+  }
+  const reached = config.libp2pListen.find((address) => !isLoopback(hostOf({ kind: 'address', address }) ?? ''))
+  if (reached !== undefined && !hasKey) {
+    mistakes.push(at('libp2pListen', `${reached} can be reached from other hosts: that needs a fleet key`))
+  }
+  if (config.libp2pDiscover === 'on' && !hasKey) {
+    mistakes.push(at('libp2pDiscover', 'others on the local network would find this node: that needs a fleet key'))
   }
   if (http !== undefined && !isLoopback(http.host)) {
     const what = `${http.host} can be reached from other hosts, and tokens travel in the clear: put a proxy before it that speaks TLS`

@@ -66,6 +66,8 @@ export type Input =
   | { readonly kind: 'incarnation'; readonly incarnation: string }
   /** The event loop was late by so much: the machine's own sickness. */
   | { readonly kind: 'lag'; readonly lagMs: number }
+  /** Somebody was heard of in another way than from members: on the local network. */
+  | { readonly kind: 'found'; readonly node: NodeId; readonly address: string }
   /** Say goodbye to everybody. */
   | { readonly kind: 'leave' }
 
@@ -276,6 +278,9 @@ export class Machine {
       case 'lag':
       case 'leave':
         this.#members(input, nowMs)
+        break
+      case 'found':
+        if (input.node !== this.#config.node) this.#links.meet(input.node, input.address)
         break
       case 'timer':
       case 'local':
