@@ -53,6 +53,10 @@ const tasks = {
   test: { says: 'all tests; a path runs only those', run: (args) => pass(['vitest', 'run', ...args]) },
   check: { says: checks.map((step) => step.title).join(', '), run: check },
   crash: { says: 'kill real processes and look at what survived', run: (args) => pass(['test/crash/run.ts', ...args]) },
+  'test:cluster': {
+    says: 'real fleets under faults, judged from outside',
+    run: (args) => pass(['test/cluster/run.ts', ...args]),
+  },
   sim: { says: 'whole fleets in virtual time, from seeds', run: (args) => pass(['test/sim/run.ts', ...args]) },
   mutants: {
     says: 'break the code on purpose; the tests must notice',
@@ -76,7 +80,7 @@ async function main() {
   }
   const task = Object.hasOwn(tasks, name) ? tasks[name] : undefined
   if (task === undefined) {
-    const list = Object.entries(tasks).map(([task, { says }]) => `  ${task.padEnd(8)} ${says}`)
+    const list = Object.entries(tasks).map(([task, { says }]) => `  ${task.padEnd(12)} ${says}`)
     throw new Sentence(`There is no task ${JSON.stringify(name)}. Tasks:\n${list.join('\n')}`)
   }
   await install()
