@@ -42,4 +42,38 @@ export const alterations: Readonly<Record<string, Alteration>> = {
       },
     ],
   },
+  'lost-delta': {
+    says: 'now and then applies a delta of another node as if it said nothing',
+    edits: [
+      {
+        file: 'src/replica/space.ts',
+        from: 'const writes = fault === undefined ? delta.writes : none',
+        to: 'const writes = fault === undefined && (own || seq % 20 !== 7) ? delta.writes : none',
+      },
+    ],
+  },
+  'stale-read': {
+    says: 'answers a read with a token without waiting for what it names',
+    edits: [
+      {
+        file: 'src/node/http/service.ts',
+        from: 'if (vector !== undefined && dots.every((dot) => covers(vector, dot))) return',
+        to: 'if (vector !== undefined) return',
+      },
+    ],
+  },
+  'same-fence': {
+    says: 'gives a new holder the fence of the one before',
+    edits: [{ file: 'src/crdt/types/claim.ts', from: 'held.fence : held.fence + 1', to: 'held.fence : held.fence' }],
+  },
+  'free-spending': {
+    says: 'spends rights that it does not have',
+    edits: [
+      {
+        file: 'src/crdt/types/budget.ts',
+        from: 'desk.need(amount)\n          desk.account = { ...desk.account, spent:',
+        to: 'desk.account = { ...desk.account, spent:',
+      },
+    ],
+  },
 }

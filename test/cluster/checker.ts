@@ -402,7 +402,7 @@ function holders(
 function budgets(operations: readonly Operation[]): Anomaly[] {
   const found: Anomaly[] = []
   const sum = (all: readonly Of<'grant' | 'spend'>[]): number => all.reduce((total, { work }) => total + work.amount, 0)
-  for (const key of new Set(of(operations, 'spend').map(({ work }) => work.key))) {
+  for (const key of new Set(of(operations, 'grant', 'spend', 'read-budget').map(({ work }) => work.key))) {
     const own = operations.filter(({ work }) => work.key === key)
     const grants = of(own, 'grant').filter(mayBeDone)
     const spends = of(own, 'spend')

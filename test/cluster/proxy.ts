@@ -154,8 +154,8 @@ class Wire {
       this.#back.read(this.#far)
       this.#there.write(this.#far)
     }
-    this.#there.pump()
-    this.#back.pump()
+    this.#there.changed()
+    this.#back.changed()
   }
 
   reset(): void {
@@ -185,6 +185,9 @@ class Flow {
   /** What was sent first arrives first, whatever the jitter. */
   #lastMs = 0
   #isBlocked = false
+  /** When the rate lets the next bytes go. */
+  #freeMs = 0
+  #isOver = false
 
   constructor(rule: () => Rule, chance: () => number, figures: Figures, broken: () => void) {
     this.#rule = rule
@@ -214,8 +217,15 @@ class Flow {
   }
 
   stop(): void {
+    this.#isOver = true
     clearTimeout(this.#timer)
     this.#pieces.length = 0
+  }
+
+  /** Another rate holds for what still waits. */
+  changed(): void {
+    this.#freeMs = 0
+    this.pump()
   }
 
   pump(): void {
@@ -225,7 +235,7 @@ class Flow {
     for (;;) {
       const piece = this.#pieces[0]
       if (piece === undefined || this.#rule().cut === 'hold') return
-      const waitMs = piece.dueMs - performance.now()
+      const waitMs = Math.max(piece.dueMs, this.#freeMs) - performance.now()
       if (waitMs > 0) {
         this.#timer = setTimeout(() => this.pump(), waitMs)
         return
@@ -237,6 +247,7 @@ class Flow {
         continue
       }
       this.#heldBytes -= piece.bytes.length
+      this.#freeMs = performance.now() + (piece.bytes.length * 1000) / this.#rule().bytesPerSecond
       this.#figures.bytes += piece.bytes.length
       if (this.#source?.isPaused() === true && this.#heldBytes < mostHeldBytes / 2) this.#source.resume()
       if (sink.destroyed) continue
@@ -248,11 +259,10 @@ class Flow {
   }
 
   #take(bytes: Piece['bytes']): void {
-    const { delayMs, jitterMs, bytesPerSecond } = this.#rule()
-    const nowMs = performance.now()
-    const sizeBytes = typeof bytes === 'string' ? 0 : bytes.length
+    if (this.#isOver) return
+    const { delayMs, jitterMs } = this.#rule()
     const onWayMs = delayMs + jitterMs * this.#chance()
-    const dueMs = Math.max(this.#lastMs, nowMs + onWayMs) + (sizeBytes * 1000) / bytesPerSecond
+    const dueMs = Math.max(this.#lastMs, performance.now() + onWayMs)
     this.#lastMs = dueMs
     this.#pieces.push({ dueMs, bytes })
     this.pump()
