@@ -27,8 +27,9 @@ beforeEach(async () => {
     socket.on('error', () => undefined)
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  port = await proxies.open(1)
-  proxies.target(1, (server.address() as AddressInfo).port)
+  await proxies.open(1, (server.address() as AddressInfo).port)
+  proxies.up(1, true)
+  port = Number(new URL(proxies.place(1).advertise).port)
 })
 
 afterEach(async () => {
@@ -44,6 +45,10 @@ async function dialled(): Promise<{ socket: Socket; said: () => string }> {
   socket.on('error', () => undefined)
   await once(socket, 'connect')
   return { socket, said: () => said }
+}
+
+function closed(socket: Socket): Promise<void> {
+  return new Promise((resolve) => socket.once('close', () => resolve()))
 }
 
 async function until(isSo: () => boolean): Promise<void> {
@@ -89,18 +94,18 @@ test('a cut by reset ends what there is and what comes', async () => {
   socket.write('a')
   await until(() => heard === 'a')
   proxies.set(1, 0, { ...clear, cut: 'reset' })
-  await once(socket, 'close')
+  await closed(socket)
   const next = connect(port, '127.0.0.1')
   next.on('error', () => undefined)
-  await once(next, 'close')
+  await closed(next)
   expect(accepted).toHaveLength(1)
 })
 
 test('where nobody listens a dial ends', async () => {
-  proxies.target(1, undefined)
+  proxies.up(1, false)
   const socket = connect(port, '127.0.0.1')
   socket.on('error', () => undefined)
-  await once(socket, 'close')
+  await closed(socket)
 })
 
 test('a delay and a rate hold bytes back in their order, and no longer than they stand', async () => {

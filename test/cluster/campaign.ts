@@ -6,6 +6,7 @@ import { prng } from '../../src/base/prng.ts'
 import { check } from './checker.ts'
 import type { Anomaly } from './checker.ts'
 import { Cluster } from './cluster.ts'
+import type { Way } from './cluster.ts'
 import { Nemesis, plan } from './faults.ts'
 import type { Planned } from './faults.ts'
 import { History } from './history.ts'
@@ -18,6 +19,7 @@ export interface CampaignSettings {
   readonly lengthMs: number
   readonly home: string
   readonly alteration?: string | undefined
+  readonly way?: Way
 }
 
 export interface Campaign {
@@ -32,13 +34,20 @@ export interface Campaign {
 const spreadsWithinMs = 18_000
 const convergesWithinMs = 60_000
 
-export async function campaign({ seed, nodes, lengthMs, home, alteration }: CampaignSettings): Promise<Campaign> {
+export async function campaign({
+  seed,
+  nodes,
+  lengthMs,
+  home,
+  alteration,
+  way = 'proxies',
+}: CampaignSettings): Promise<Campaign> {
   mkdirSync(home, { recursive: true })
   const chance = prng(seed)
   const planned = plan(chance.fork(1), nodes, lengthMs)
   writeFileSync(join(home, 'faults.json'), `${JSON.stringify(planned, undefined, 1)}\n`)
   const history = new History(join(home, 'history.jsonl'))
-  const cluster = await Cluster.open({ count: nodes, home, chance: chance.fork(2), alteration })
+  const cluster = await Cluster.open({ count: nodes, home, chance: chance.fork(2), alteration, way })
   const problems: string[] = []
   const shared: Shared = { registers: [] }
   const clients = Array.from(
@@ -75,7 +84,7 @@ export async function campaign({ seed, nodes, lengthMs, home, alteration }: Camp
   }
   const verdict = check(history.events, { nodes, spreadsWithinMs })
   for (const [name, number] of nemesis.figures) figures[`fault: ${name}`] = number
-  const { connections, resets, bytes } = cluster.proxies.figures
+  const { connections, resets, bytes } = cluster.network.figures
   Object.assign(figures, { 'network: connections': connections, 'network: resets': resets, 'network: bytes': bytes })
   return { anomalies: verdict.anomalies, problems, figures: { ...verdict.figures, ...figures }, planned }
 }

@@ -8,6 +8,8 @@ import { newFleetKey } from '../../src/node/security/fleet-key.ts'
 import type { Prng } from '../../src/base/prng.ts'
 import { processOf } from './dialler.ts'
 import { Member } from './member.ts'
+import { Namespaces } from './namespaces.ts'
+import type { Network } from './network.ts'
 import { Proxies, clear } from './proxy.ts'
 import type { Rule } from './proxy.ts'
 
@@ -17,7 +19,10 @@ export interface Settings {
   readonly chance: Prng
   /** What every node is altered by: a planted fault. */
   readonly alteration?: string | undefined
+  readonly way?: Way
 }
+
+export type Way = 'proxies' | 'namespaces'
 
 interface Verified {
   readonly equal: boolean
@@ -30,61 +35,46 @@ interface Verified {
 
 export class Cluster {
   readonly members: readonly Member[]
-  readonly proxies: Proxies
+  readonly network: Network
   fleetKey: string
 
-  readonly #ports: readonly number[]
-
-  private constructor(members: readonly Member[], proxies: Proxies, fleetKey: string, ports: readonly number[]) {
-    this.#ports = ports
+  private constructor(members: readonly Member[], network: Network, fleetKey: string) {
     this.members = members
-    this.proxies = proxies
+    this.network = network
     this.fleetKey = fleetKey
   }
 
-  static async open({ count, home, chance, alteration }: Settings): Promise<Cluster> {
+  static async open({ count, home, chance, alteration, way = 'proxies' }: Settings): Promise<Cluster> {
     const members: Member[] = []
     const random = chance.fork(1)
-    const proxies = new Proxies(
-      (port, localPort) => {
-        const pids = members.map((member) => member.pid ?? -1)
-        const pid = processOf(port, localPort, pids)
-        return pid === undefined ? undefined : pids.indexOf(pid)
-      },
-      () => random.below(1_000_000) / 1_000_000,
-    )
-    const ports: number[] = []
-    for (let node = 0; node < count; node++) ports.push(await proxies.open(node))
-    const addresses = ports.map((port) => `ws://127.0.0.1:${port}`)
+    const network = way === 'namespaces' ? Namespaces.open(count) : await proxied(members, count, random)
+    const places = Array.from({ length: count }, (_, node) => network.place(node))
     const fleetKey = newFleetKey()
-    const listenPorts: number[] = []
-    for (const [index, advertise] of addresses.entries()) {
-      // A node tells only the address that it advertises, so the one it listens on is chosen here.
-      const port = await freePort()
-      listenPorts.push(port)
+    for (const [index, { listen, advertise, prefix }] of places.entries()) {
       const member = new Member({
         index,
         home: join(home, `node-${index}`),
         advertise,
-        listen: `127.0.0.1:${port}`,
-        join: addresses.filter((_, other) => other !== index),
+        listen,
+        prefix,
+        isApart: way === 'namespaces',
+        join: places.filter((_, other) => other !== index).map((place) => place.advertise),
       })
       member.alteration = alteration
       member.keys(fleetKey)
       members.push(member)
     }
-    return new Cluster(members, proxies, fleetKey, listenPorts)
+    return new Cluster(members, network, fleetKey)
   }
 
   async start(index: number): Promise<void> {
-    const member = this.member(index)
-    await member.start()
-    this.proxies.target(index, this.#ports[index])
+    await this.member(index).start()
+    this.network.up(index, true)
   }
 
   async end(index: number, signal: 'SIGKILL' | 'SIGTERM'): Promise<void> {
     await this.member(index).end(signal)
-    this.proxies.target(index, undefined)
+    this.network.up(index, false)
   }
 
   member(index: number): Member {
@@ -99,8 +89,8 @@ export class Cluster {
     for (const from of some) {
       for (const to of others) {
         if (from === to) continue
-        this.proxies.set(from, to, whole)
-        if (!oneWay) this.proxies.set(to, from, whole)
+        this.network.set(from, to, whole)
+        if (!oneWay) this.network.set(to, from, whole)
       }
     }
   }
@@ -108,7 +98,7 @@ export class Cluster {
   async close(): Promise<void> {
     for (const member of this.members) if (member.isPaused) member.resume()
     await Promise.all(this.members.map((member) => member.end('SIGKILL')))
-    await this.proxies.close()
+    await this.network.close()
   }
 
   /** Nothing once every node says that it and all others are equal; else, after the time, who says what. */
@@ -146,6 +136,20 @@ export class Cluster {
       })
     })
   }
+}
+
+async function proxied(members: readonly Member[], count: number, random: Prng): Promise<Proxies> {
+  const proxies = new Proxies(
+    (port, localPort) => {
+      const pids = members.map((member) => member.pid ?? -1)
+      const pid = processOf(port, localPort, pids)
+      return pid === undefined ? undefined : pids.indexOf(pid)
+    },
+    () => random.below(1_000_000) / 1_000_000,
+  )
+  // A node tells only the address that it advertises, so the one it listens on is chosen here.
+  for (let node = 0; node < count; node++) await proxies.open(node, await freePort())
+  return proxies
 }
 
 /** Below those that the system hands out by itself, so that nobody gets it by chance while its node is down. */

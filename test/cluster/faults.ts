@@ -180,7 +180,7 @@ export class Nemesis {
 
   /** The rules of all faults together: cuts over slowness. */
   #weave(up: ReadonlySet<Fault>): void {
-    const { proxies, members } = this.#cluster
+    const { network, members } = this.#cluster
     const nodes = members.map(({ index }) => index)
     for (const from of nodes) {
       for (const to of nodes) {
@@ -203,13 +203,13 @@ export class Nemesis {
           const how = fault.kind === 'cut' ? fault.how : fault.kind === 'flap' ? 'reset' : 'hold'
           if (isThere || (isBack && !isOneWay)) rule = { ...rule, cut: how }
         }
-        const now = proxies.rule(from, to)
+        const now = network.rule(from, to)
         const isSame =
           now.cut === rule.cut &&
           now.delayMs === rule.delayMs &&
           now.jitterMs === rule.jitterMs &&
           now.bytesPerSecond === rule.bytesPerSecond
-        if (!isSame) proxies.set(from, to, rule)
+        if (!isSame) network.set(from, to, rule)
       }
     }
   }

@@ -11,6 +11,7 @@
  */
 import { createServer, connect } from 'node:net'
 import type { AddressInfo, Server, Socket } from 'node:net'
+import type { Network } from './network.ts'
 
 export interface Rule {
   /** `hold` is a black hole: nothing arrives, and nobody is told. */
@@ -31,11 +32,14 @@ export interface Figures {
   bytes: number
 }
 
-export class Proxies {
+export class Proxies implements Network {
   readonly figures: Figures = { connections: 0, resets: 0, bytes: 0 }
   readonly #rules = new Map<string, Rule>()
   readonly #servers: Server[] = []
+  readonly #ports: number[] = []
+  /** Where nodes listen themselves; nothing while they are down. */
   readonly #targets: (number | undefined)[] = []
+  readonly #listenPorts: number[] = []
   readonly #wires = new Set<Wire>()
   readonly #whose: (remotePort: number, localPort: number) => number | undefined
   readonly #chance: () => number
@@ -45,20 +49,25 @@ export class Proxies {
     this.#chance = chance
   }
 
-  /** Opens the listener before a node, and answers its port. */
-  async open(node: number): Promise<number> {
+  /** Opens the listener before a node that will listen on that port. */
+  async open(node: number, listenPort: number): Promise<void> {
     const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => this.#accept(socket, node))
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject)
       server.listen(0, '127.0.0.1', resolve)
     })
     this.#servers[node] = server
-    return (server.address() as AddressInfo).port
+    this.#ports[node] = (server.address() as AddressInfo).port
+    this.#listenPorts[node] = listenPort
   }
 
-  /** Where that node listens itself: anew after every start; undefined while it is down. */
-  target(node: number, port: number | undefined): void {
-    this.#targets[node] = port
+  place(node: number): { readonly listen: string; readonly advertise: string; readonly prefix: readonly string[] } {
+    const [port = 0, listenPort = 0] = [this.#ports[node], this.#listenPorts[node]]
+    return { listen: `127.0.0.1:${listenPort}`, advertise: `ws://127.0.0.1:${port}`, prefix: [] }
+  }
+
+  up(node: number, isUp: boolean): void {
+    this.#targets[node] = isUp ? this.#listenPorts[node] : undefined
   }
 
   rule(from: number, to: number): Rule {
@@ -86,7 +95,7 @@ export class Proxies {
     this.figures.connections++
     const from = this.#whose(socket.remotePort ?? 0, socket.localPort ?? 0)
     // Whoever dialled is gone already.
-    if (from === undefined) return void socket.resetAndDestroy()
+    if (from === undefined) return broken(socket)
     const wire: Wire = new Wire({
       from,
       to,
@@ -163,10 +172,16 @@ class Wire {
     this.#isOver = true
     this.#there.stop()
     this.#back.stop()
-    this.#options.near.resetAndDestroy()
-    this.#far?.resetAndDestroy()
+    broken(this.#options.near)
+    if (this.#far !== undefined) broken(this.#far)
     this.#options.over()
   }
+}
+
+/** A socket that is being shut down takes no reset in Node 24: its handle stays open for ever, and the process with it. */
+function broken(socket: Socket): void {
+  if (socket.writableEnded) socket.destroy()
+  else socket.resetAndDestroy()
 }
 
 type Piece = { readonly dueMs: number; readonly bytes: Buffer | 'end' | 'broken' }

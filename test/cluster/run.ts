@@ -11,7 +11,9 @@ import { alterations } from './alterations.ts'
 import { campaign } from './campaign.ts'
 import { checks } from './checker.ts'
 import type { Anomaly, Operation } from './checker.ts'
+import type { Way } from './cluster.ts'
 import { canTellDiallers } from './dialler.ts'
+import { whyNoNamespaces } from './namespaces.ts'
 import { story } from './story.ts'
 
 const plants = Object.keys(alterations).filter((name) => name !== 'later-version')
@@ -22,6 +24,7 @@ const help = `npm run test:cluster -- [options]
   --only KIND   story or campaign
   --nodes N     nodes of a fleet (the story: 3, and 8 from 5 minutes on; campaigns: 3 and 5 in turn)
   --seed S      of the first run; those after it count on. Moments still differ from run to run
+  --way WAY     the network: proxies or namespaces (campaigns: every third in namespaces, where they can be made)
   --plant NAME  plants a fault that must be found: ${plants.join(', ')}
   --keep        keeps the directories of green runs as well
   --help
@@ -34,6 +37,7 @@ interface Settings {
   readonly only: 'story' | 'campaign' | undefined
   readonly nodes: number | undefined
   readonly seed: number
+  readonly way: Way | undefined
   readonly plant: string | undefined
   readonly keep: boolean
 }
@@ -48,7 +52,16 @@ function settingsOf(args: readonly string[]): Settings {
   try {
     const text = { type: 'string' } as const
     const flag = { type: 'boolean' } as const
-    const options = { minutes: text, only: text, nodes: text, seed: text, plant: text, keep: flag, help: flag }
+    const options = {
+      minutes: text,
+      only: text,
+      nodes: text,
+      seed: text,
+      way: text,
+      plant: text,
+      keep: flag,
+      help: flag,
+    }
     ;({ values } = parseArgs({ args: [...args], options }))
   } catch (error) {
     usage((error as Error).message)
@@ -64,7 +77,8 @@ function settingsOf(args: readonly string[]): Settings {
     if (!(parsed >= least && parsed <= most)) usage(`--${name} is a number from ${least} to ${most}`)
     return parsed
   }
-  const { only, plant } = values
+  const { only, plant, way } = values
+  if (way !== undefined && way !== 'proxies' && way !== 'namespaces') usage('--way is proxies or namespaces')
   if (only !== undefined && only !== 'story' && only !== 'campaign') usage('--only is story or campaign')
   if (typeof plant === 'string' && !plants.includes(plant)) usage(`--plant is one of ${plants.join(', ')}`)
   return {
@@ -72,6 +86,7 @@ function settingsOf(args: readonly string[]): Settings {
     only,
     nodes: number('nodes', 3, 16),
     seed: Math.floor(number('seed', 0, 1e9) ?? Math.random() * 1_000_000),
+    way,
     plant: typeof plant === 'string' ? plant : undefined,
     keep: values['keep'] === true,
   }
@@ -137,11 +152,18 @@ class Runs {
     this.#end(home, problems, `--only story --nodes ${nodes} --seed ${seed}`)
   }
 
-  async campaign(nodes: number, seed: number, lengthMs: number): Promise<void> {
+  async campaign(nodes: number, seed: number, lengthMs: number, way: Way): Promise<void> {
     const home = join(this.#dir, `campaign-${seed}`)
-    say(`\ncampaign, ${nodes} nodes, seed ${seed}, ${Math.round(lengthMs / 1000)} s of faults`)
+    say(`\ncampaign, ${nodes} nodes, seed ${seed}, ${Math.round(lengthMs / 1000)} s of faults, ${way}`)
     const { plant } = this.#settings
-    const { anomalies, problems, figures, planned } = await campaign({ seed, nodes, lengthMs, home, alteration: plant })
+    const { anomalies, problems, figures, planned } = await campaign({
+      seed,
+      nodes,
+      lengthMs,
+      home,
+      alteration: plant,
+      way,
+    })
     addUp(this.figures, figures)
     const { 'operations ok': ok = 0, 'operations fail': failed = 0, 'operations info': unknown = 0 } = figures
     say(`  ${ok} operations ok, ${failed} refused, ${unknown} unknown; equal after ${figures['ms to equal'] ?? 0} ms`)
@@ -152,7 +174,7 @@ class Runs {
     }
     this.found += anomalies.length
     const minutes = (lengthMs + beforeAndAfterMs) / 60_000
-    const again = `--only campaign --nodes ${nodes} --seed ${seed} --minutes ${minutes.toFixed(2)}`
+    const again = `--only campaign --way ${way} --nodes ${nodes} --seed ${seed} --minutes ${minutes.toFixed(2)}`
     this.#end(home, problems, again, anomalies.length > 0)
   }
 
@@ -179,6 +201,11 @@ async function main(): Promise<number> {
   const startMs = performance.now()
   const leftMs = (): number => minutes * 60_000 - (performance.now() - startMs)
   const runs = new Runs(settings, dir)
+  const whyNot = whyNoNamespaces()
+  if (whyNot !== undefined) {
+    if (settings.way === 'namespaces') usage(`there are no namespaces here: ${whyNot}`)
+    runs.skipped.add(`campaigns in namespaces: ${whyNot}`)
+  }
   let next = seed
   if (only !== 'campaign') {
     await runs.story(nodes ?? 3, next++)
@@ -188,7 +215,8 @@ async function main(): Promise<number> {
     const lengthMs = Math.min(campaignMs, leftMs() - beforeAndAfterMs)
     goesOn = turn === 0 || lengthMs >= shortestCampaignMs
     if (!goesOn) break
-    await runs.campaign(nodes ?? (turn % 2 === 0 ? 3 : 5), next++, Math.max(lengthMs, shortestCampaignMs))
+    const way = settings.way ?? (turn % 3 === 1 && whyNot === undefined ? 'namespaces' : 'proxies')
+    await runs.campaign(nodes ?? (turn % 2 === 0 ? 3 : 5), next++, Math.max(lengthMs, shortestCampaignMs), way)
   }
   say('')
   for (const name of Object.keys(runs.figures).sort())

@@ -74,7 +74,7 @@ const chapters: readonly Chapter[] = [
         cluster.between(all.slice(0, half), all.slice(half), { cut })
         add(figures, 'partitions')
         await sleep(3_000)
-        cluster.proxies.heal()
+        cluster.network.heal()
         await sleep(1_000)
       }
     },
