@@ -165,6 +165,11 @@ test('two holders are excused only where something was wrong', () => {
   expect(found([first, second], [...calm, cut])).toEqual([])
   expect(found([first, [1_000, 5, 0, 'ok', release('x', 1)], second], calm)).toEqual([])
   expect(found([first, [100, 5, 0, 'ok', acquire('y'), held(2)]])).toEqual(['two holders'])
+  // Renewed where nobody had heard yet that it was given back elsewhere.
+  const renewed: Line = [300, 5, 1, 'ok', acquire('x'), held(1)]
+  expect(found([first, [200, 5, 0, 'ok', release('x', 1)], renewed, [600, 5, 1, 'ok', acquire('y'), held(2)]])).toEqual(
+    [],
+  )
   // Both sides of a cut had it; the other one won when they met, and gave it back.
   const rival: Line = [300, 5, 1, 'ok', acquire('z'), held(1)]
   expect(found([first, rival, [600, 5, 0, 'ok', acquire('y'), held(2)]])).toEqual([])

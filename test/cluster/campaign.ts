@@ -60,7 +60,7 @@ export async function campaign({
   try {
     await Promise.all(cluster.members.map(({ index }) => cluster.start(index)))
     for (let node = 0; node < nodes; node++) {
-      for (const key of budgets) await reader.do({ f: 'grant', key, amount: 30 }, { node })
+      for (const key of budgets) await reader.do({ f: 'grant', key, amount: 20 }, { node })
     }
     let isOver = false
     const work = clients.map((client) => client.run(() => isOver))

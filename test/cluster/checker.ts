@@ -332,7 +332,8 @@ function tenuresOf(operations: readonly Operation[], key: string): Tenure[] {
     .map((one) => {
       const { owner } = one.work
       const fence = one.result.fence ?? 0
-      const given = releases.find(({ work, ms }) => work.owner === owner && work.fence === fence && ms > one.endMs)
+      // Also one from before, on a node that this one had not heard of: who gives a thing back has given it back.
+      const given = releases.find(({ work }) => work.owner === owner && work.fence === fence)
       const expiresMs = one.ms + (one.result.ttlMs ?? 0)
       const name = `${owner} ${fence}`
       const first = firsts.get(name) ?? one

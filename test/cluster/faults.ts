@@ -51,7 +51,7 @@ export function plan(chance: Prng, nodes: number, lengthMs: number): Planned[] {
   for (let atMs = 1_500; atMs < lengthMs - 1_000; atMs += 500 + chance.below(3_000)) {
     const forMs = 1_000 + chance.below(6_000)
     if (atMs + forMs > calmFromMs && atMs < calmFromMs + calmMs) continue
-    planned.push({ atMs, forMs: Math.min(forMs, lengthMs - atMs), fault: draw(chance, all) })
+    planned.push({ atMs, forMs: Math.round(Math.min(forMs, lengthMs - atMs)), fault: draw(chance, all) })
   }
   return planned
 }

@@ -83,8 +83,8 @@ export class Client {
     if (choice < 74) return this.#read()
     if (choice < 86) return this.#claim(chance.pick(claims))
     if (choice < 89) return void (await this.do({ f: 'read-claim', key: chance.pick(claims) }))
-    if (choice < 91)
-      return void (await this.do({ f: 'grant', key: chance.pick(budgets), amount: 10 + chance.below(20) }))
+    if (choice < 90)
+      return void (await this.do({ f: 'grant', key: chance.pick(budgets), amount: 5 + chance.below(10) }))
     if (choice < 98) return void (await this.do({ f: 'spend', key: chance.pick(budgets), amount: 1 + chance.below(8) }))
     return void (await this.do({ f: 'read-budget', key: chance.pick(budgets) }))
   }
