@@ -47,7 +47,7 @@ const calmMs = 26_000
 export function plan(chance: Prng, nodes: number, lengthMs: number): Planned[] {
   const all = Array.from({ length: nodes }, (_, node) => node)
   const planned: Planned[] = []
-  const calmFromMs = lengthMs > 2 * calmMs ? Math.floor(lengthMs * 0.6) : Infinity
+  const calmFromMs = lengthMs > 3 * calmMs ? Math.floor(lengthMs * 0.6) : Infinity
   for (let atMs = 1_500; atMs < lengthMs - 1_000; atMs += 500 + chance.below(3_000)) {
     const forMs = 1_000 + chance.below(6_000)
     if (atMs + forMs > calmFromMs && atMs < calmFromMs + calmMs) continue
