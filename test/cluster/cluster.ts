@@ -36,7 +36,7 @@ interface Verified {
 export class Cluster {
   readonly members: readonly Member[]
   readonly network: Network
-  fleetKey: string
+  readonly fleetKey: string
 
   private constructor(members: readonly Member[], network: Network, fleetKey: string) {
     this.members = members
