@@ -220,7 +220,7 @@ async function spread({ cluster, problems, figures }: Scene, only?: readonly num
     if (only !== undefined && !only.includes(member.index)) continue
     const startMs = performance.now()
     // Members are met again after a restart in their own time; `all` are those that are known to be alive.
-    const path = `/v1/spaces/work/entries/spread-${member.index}/ops?wait=peers:${cluster.members.length - 1}&timeout=${spreadWithinMs}`
+    const path = `/v1/spaces/shop/entries/spread-${member.index}/ops?wait=peers:${cluster.members.length - 1}&timeout=${spreadWithinMs}`
     const body = { type: 'counter', op: 'incr', by: 1 }
     const asked = await member.ask('POST', path, { body, timeoutMs: spreadWithinMs + 10_000 })
     const reached = asked.kind === 'answer' ? asked.body['reached'] : undefined
@@ -273,19 +273,19 @@ async function fullDisk({ cluster, small, problems, figures, writers }: Scene): 
   fill(ballast)
   const untilMs = performance.now() + 20_000
   for (let at = 0; refusals < 3 && performance.now() < untilMs; at++) {
-    const path = `/v1/spaces/work/entries/full-${at % 50}/ops?timeout=300`
+    const path = `/v1/spaces/shop/entries/full-${at % 50}/ops?timeout=300`
     const asked = await member.ask('POST', path, { body: { type: 'register', op: 'set', value: large + String(at) } })
     if (asked.kind === 'answer' && asked.body['code'] === 'store_full') refusals++
   }
   if (refusals < 3) problems.push(`node ${small} went on taking writes with a full disk`)
-  const read = await member.ask('GET', '/v1/spaces/work/entries?limit=5', {})
+  const read = await member.ask('GET', '/v1/spaces/shop/entries?limit=5', {})
   if (read.kind !== 'answer' || read.status !== 200)
     problems.push(`node ${small} does not answer reads: ${JSON.stringify(read)}`)
   figures['writes refused by a full disk'] = writers.figures['refused: store_full'] ?? 0
   rmSync(ballast)
   const roomMs = performance.now()
   for (;;) {
-    const asked = await member.ask('POST', '/v1/spaces/work/entries/full-0/ops', {
+    const asked = await member.ask('POST', '/v1/spaces/shop/entries/full-0/ops', {
       body: { type: 'register', op: 'set', value: 'room again' },
     })
     if (asked.kind === 'answer' && asked.status === 200) break

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Prng } from '../../src/base/prng.ts'
 import type { Cluster } from './cluster.ts'
 
-const space = 'work'
+const space = 'shop'
 /** Between two writes of one writer. */
 const pauseMs = 40
 const pageItems = 500
