@@ -151,3 +151,16 @@ test('[FL8] a watcher of one node sees what another wrote, with its agent', asyn
   const { value } = await watch.next()
   expect(value).toMatchObject({ kind: 'change', key: 't-1', agent: 'agent-7', reason: 'why not', local: false })
 })
+
+test('a clock that is set back far, in a quiet moment, keeps nobody from dialling again', async () => {
+  let backMs = 0
+  let failed = 0
+  const observer = { linkFailed: () => void failed++ }
+  await open(ws(), ['ws://127.0.0.1:1'], { now: () => Date.now() - backMs, observer })
+  await until(() => failed > 0)
+  // Only a timer is left to wait for.
+  await new Promise((resolve) => setImmediate(resolve))
+  backMs = 3_600_000
+  const before = failed
+  await until(() => failed > before + 1)
+})

@@ -295,8 +295,8 @@ export class Network {
     const waitMs = Math.min(Math.max(wakeAt - this.#host.now(), 0), timerMostMs)
     this.#timer = setTimeout(() => {
       this.#timerAt = Infinity
-      if (this.#host.now() >= this.#machine.wakeAt) this.feed({ kind: 'timer' })
-      else this.#planTimer()
+      // Also when it seems too early: the clock may have been set back, and only the machine knows by how much.
+      this.feed({ kind: 'timer' })
     }, waitMs)
     this.#timer.unref()
   }
