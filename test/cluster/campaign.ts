@@ -7,7 +7,7 @@ import { check } from './checker.ts'
 import type { Anomaly } from './checker.ts'
 import { Cluster } from './cluster.ts'
 import type { Way } from './cluster.ts'
-import { Nemesis, plan } from './faults.ts'
+import { Nemesis, mostAstrayMs, plan } from './faults.ts'
 import type { Planned } from './faults.ts'
 import { History } from './history.ts'
 import { Client, budgets, readAll } from './workload.ts'
@@ -44,10 +44,18 @@ export async function campaign({
 }: CampaignSettings): Promise<Campaign> {
   mkdirSync(home, { recursive: true })
   const chance = prng(seed)
-  const planned = plan(chance.fork(1), nodes, lengthMs)
+  const withClocks = chance.fork(3).chance(0.5)
+  const planned = plan(chance.fork(1), nodes, lengthMs, withClocks)
   writeFileSync(join(home, 'faults.json'), `${JSON.stringify(planned, undefined, 1)}\n`)
   const history = new History(join(home, 'history.jsonl'))
-  const cluster = await Cluster.open({ count: nodes, home, chance: chance.fork(2), alteration, way })
+  const cluster = await Cluster.open({
+    count: nodes,
+    home,
+    chance: chance.fork(2),
+    alteration,
+    way,
+    isAstray: withClocks,
+  })
   const problems: string[] = []
   const shared: Shared = { registers: [] }
   const clients = Array.from(
@@ -82,7 +90,7 @@ export async function campaign({
     await cluster.close()
     history.close()
   }
-  const verdict = check(history.events, { nodes, spreadsWithinMs })
+  const verdict = check(history.events, { nodes, spreadsWithinMs, clocksApartMs: withClocks ? 2 * mostAstrayMs : 0 })
   for (const [name, number] of nemesis.figures) figures[`fault: ${name}`] = number
   const { connections, resets, bytes } = cluster.network.figures
   Object.assign(figures, { 'network: connections': connections, 'network: resets': resets, 'network: bytes': bytes })

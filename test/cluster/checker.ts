@@ -37,6 +37,8 @@ export interface CheckerSettings {
   readonly nodes: number
   /** While nothing is wrong a write is seen by all nodes within this time: links that were cut are dialled again by then. */
   readonly spreadsWithinMs: number
+  /** By so much wall clocks of nodes may differ: a claim may be over for another node so much sooner. */
+  readonly clocksApartMs: number
 }
 
 export interface Verdict {
@@ -323,7 +325,7 @@ interface Tenure {
   readonly isNew: boolean
 }
 
-function tenuresOf(operations: readonly Operation[], key: string): Tenure[] {
+function tenuresOf(operations: readonly Operation[], key: string, clocksApartMs: number): Tenure[] {
   const own = operations.filter(({ work }) => work.key === key)
   const releases = of(own, 'release')
   const firsts = new Map<string, Operation>()
@@ -334,7 +336,7 @@ function tenuresOf(operations: readonly Operation[], key: string): Tenure[] {
       const fence = one.result.fence ?? 0
       // Also one from before, on a node that this one had not heard of: who gives a thing back has given it back.
       const given = releases.find(({ work }) => work.owner === owner && work.fence === fence)
-      const expiresMs = one.ms + (one.result.ttlMs ?? 0)
+      const expiresMs = one.ms + (one.result.ttlMs ?? 0) - clocksApartMs
       const name = `${owner} ${fence}`
       const first = firsts.get(name) ?? one
       firsts.set(name, first)
@@ -350,7 +352,7 @@ function tenuresOf(operations: readonly Operation[], key: string): Tenure[] {
 function holders(
   operations: readonly Operation[],
   calm: readonly Span[],
-  { spreadsWithinMs }: CheckerSettings,
+  { spreadsWithinMs, clocksApartMs }: CheckerSettings,
   figures: Record<string, number>,
 ): Anomaly[] {
   const found: Anomaly[] = []
@@ -363,7 +365,7 @@ function holders(
           ({ fromMs, toMs }) => second.ms <= toMs && Math.max(first.endMs, fromMs) + spreadsWithinMs <= second.ms,
         ))
   for (const key of new Set(of(operations, 'acquire').map(({ work }) => work.key))) {
-    const tenures = tenuresOf(operations, key)
+    const tenures = tenuresOf(operations, key, clocksApartMs)
     const takers = of(operations, 'acquire', 'renew').filter((one) => one.work.key === key && mayBeDone(one))
     /** Did somebody whom the first did not know of, nor he the first, take it over when the two met? */
     const isBeaten = (first: Tenure, byMs: number): boolean =>

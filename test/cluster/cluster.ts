@@ -20,6 +20,8 @@ export interface Settings {
   /** What every node is altered by: a planted fault. */
   readonly alteration?: string | undefined
   readonly way?: Way
+  /** Wall clocks can be set. */
+  readonly isAstray?: boolean
 }
 
 export type Way = 'proxies' | 'namespaces'
@@ -44,7 +46,14 @@ export class Cluster {
     this.fleetKey = fleetKey
   }
 
-  static async open({ count, home, chance, alteration, way = 'proxies' }: Settings): Promise<Cluster> {
+  static async open({
+    count,
+    home,
+    chance,
+    alteration,
+    way = 'proxies',
+    isAstray = false,
+  }: Settings): Promise<Cluster> {
     const members: Member[] = []
     const random = chance.fork(1)
     const network = way === 'namespaces' ? Namespaces.open(count) : await proxied(members, count, random)
@@ -58,6 +67,7 @@ export class Cluster {
         listen,
         prefix,
         isApart: way === 'namespaces',
+        isAstray,
         join: places.filter((_, other) => other !== index).map((place) => place.advertise),
       })
       member.alteration = alteration

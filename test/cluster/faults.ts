@@ -26,6 +26,8 @@ export type Fault =
       readonly everyMs: number
     }
   | { readonly kind: 'slow'; readonly node: number; readonly delayMs: number; readonly jitterMs: number }
+  /** Its wall clock jumps, and jumps back. */
+  | { readonly kind: 'clock'; readonly node: number; readonly offsetMs: number }
   | { readonly kind: 'thin'; readonly node: number; readonly bytesPerSecond: number }
   /** Cut off, then killed: what it said to others is all that is left of what its disk does not have. */
   | {
@@ -44,19 +46,26 @@ export interface Planned {
 /** Long enough for links that were cut to be dialled again, and some claims after it. */
 const calmMs = 26_000
 
-export function plan(chance: Prng, nodes: number, lengthMs: number): Planned[] {
+/** Below the minute from which on nodes refuse each other. */
+export const mostAstrayMs = 20_000
+
+export function plan(chance: Prng, nodes: number, lengthMs: number, withClocks: boolean): Planned[] {
   const all = Array.from({ length: nodes }, (_, node) => node)
   const planned: Planned[] = []
   const calmFromMs = lengthMs > 3 * calmMs ? Math.floor(lengthMs * 0.6) : Infinity
   for (let atMs = 1_500; atMs < lengthMs - 1_000; atMs += 500 + chance.below(3_000)) {
     const forMs = 1_000 + chance.below(6_000)
     if (atMs + forMs > calmFromMs && atMs < calmFromMs + calmMs) continue
-    planned.push({ atMs, forMs: Math.round(Math.min(forMs, lengthMs - atMs)), fault: draw(chance, all) })
+    planned.push({ atMs, forMs: Math.round(Math.min(forMs, lengthMs - atMs)), fault: draw(chance, all, withClocks) })
   }
   return planned
 }
 
-function draw(chance: Prng, all: readonly number[]): Fault {
+function draw(chance: Prng, all: readonly number[], withClocks: boolean): Fault {
+  if (withClocks && chance.chance(0.2)) {
+    const offsetMs = chance.below(2 * mostAstrayMs) - mostAstrayMs
+    return { kind: 'clock', node: chance.pick(all), offsetMs }
+  }
   const node = chance.pick(all)
   const [some, others] = split(chance, all)
   const choice = chance.below(20)
@@ -111,7 +120,7 @@ export class Nemesis {
   }
 
   async #suffer(fault: Fault, forMs: number): Promise<void> {
-    const isOnNode = 'node' in fault && fault.kind !== 'slow' && fault.kind !== 'thin'
+    const isOnNode = 'node' in fault && !['slow', 'thin', 'clock'].includes(fault.kind)
     if (isOnNode && this.#busy.has(fault.node)) return
     if (isOnNode) this.#busy.add(fault.node)
     this.figures.set(fault.kind, (this.figures.get(fault.kind) ?? 0) + 1)
@@ -138,6 +147,10 @@ export class Nemesis {
         cluster.member(fault.node).pause()
         await sleep(forMs)
         return cluster.member(fault.node).resume()
+      case 'clock':
+        cluster.member(fault.node).skew(fault.offsetMs)
+        await sleep(forMs)
+        return cluster.member(fault.node).skew(0)
       case 'cut':
       case 'slow':
       case 'thin':

@@ -10,6 +10,7 @@ import { ask } from './http.ts'
 import type { Asked, Door } from './http.ts'
 
 const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
+const clock = fileURLToPath(new URL('clock.ts', import.meta.url))
 const altered = fileURLToPath(new URL('altered.ts', import.meta.url))
 
 /** A start reads the whole directory, on a machine that may be busy. */
@@ -28,6 +29,8 @@ export interface MemberOptions {
   readonly prefix?: readonly string[]
   /** Reached over the socket in its directory, since loopback is another there. */
   readonly isApart?: boolean
+  /** Its wall clock can be set. */
+  readonly isAstray?: boolean
 }
 
 /** Every process that was started and has not ended: nobody must outlive the tester. */
@@ -77,6 +80,15 @@ export class Member {
     return join(this.home, 'fleet.key')
   }
 
+  get #clockFile(): string {
+    return join(this.home, 'clock')
+  }
+
+  /** Sets its wall clock, so far from that of everybody else. */
+  skew(offsetMs: number): void {
+    writeFileSync(this.#clockFile, String(offsetMs))
+  }
+
   keys(...texts: readonly string[]): void {
     writeFileSync(this.keyFile, `${texts.join('\n')}\n`, { mode: 0o600 })
   }
@@ -87,6 +99,7 @@ export class Member {
       ...prefix,
       process.execPath,
       ...(this.alteration === undefined ? [] : ['--import', altered]),
+      ...(this.#options.isAstray === true ? ['--import', clock] : []),
       main,
       'up',
       '--json',
@@ -109,6 +122,7 @@ export class Member {
     const env = {
       ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('SKEIN_'))),
       ...(this.alteration !== undefined && { TEST_ALTERATION: this.alteration }),
+      ...(this.#options.isAstray === true && { TEST_CLOCK: this.#clockFile }),
     }
     const [command = '', ...args] = words
     const child = spawn(command, args, { stdio: ['ignore', 'pipe', log], env })

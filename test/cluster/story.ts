@@ -84,6 +84,7 @@ const chapters: readonly Chapter[] = [
       for (const { index } of scene.cluster.members) {
         scene.cluster.member(index).alteration = 'later-version'
         await again(scene, index)
+        await untilWell(scene, index)
         // Old and new stand beside each other here.
         if (index === 0) await spread(scene)
       }
@@ -148,9 +149,16 @@ const chapters: readonly Chapter[] = [
       await cluster.start(lost)
       add(figures, 'disks lost')
       if (member.node === before) problems.push(`node ${lost} is ${before} again, with another disk`)
-      const forgotten = await cluster.skein('peers', 'forget', before, '--node', cluster.member(0).url ?? '')
-      if (forgotten.code !== 0) problems.push(`peers forget ended with ${forgotten.code}: ${forgotten.error}`)
       await spread(scene)
+      for (const other of cluster.members) {
+        if (other === member) continue
+        const forgotten = await cluster.skein('peers', 'forget', before, '--node', other.url ?? '')
+        if (forgotten.code !== 0) problems.push(`peers forget ended with ${forgotten.code}: ${forgotten.error}`)
+        const { out } = await cluster.skein('peers', 'roster', '--json', '--node', other.url ?? '')
+        if (!out.includes(member.node) || out.includes(before)) {
+          problems.push(`after node ${before} was forgotten, node ${other.index} waits for ${out}`)
+        }
+      }
     },
   },
   { title: 'a disk fills up while its node runs, and has room again', tell: fullDisk },
@@ -212,6 +220,19 @@ async function again({ cluster, figures }: Scene, node: number): Promise<void> {
   await cluster.end(node, 'SIGTERM')
   await cluster.start(node)
   add(figures, 'restarts in order')
+}
+
+/** What docs/OPERATIONS.md says to wait for before the next node: the command line finds it well. */
+async function untilWell({ cluster, problems }: Scene, node: number): Promise<void> {
+  const untilMs = performance.now() + spreadWithinMs
+  for (;;) {
+    const { code, out, error } = await cluster.skein('status', '--node', cluster.member(node).url ?? '')
+    if (code === 0) return
+    if (performance.now() > untilMs) {
+      return void problems.push(`skein status on node ${node} goes on ending with ${code}:\n${out}${error}`)
+    }
+    await sleep(300)
+  }
 }
 
 /** A write on each node comes to the disks of all others, by the word of the node itself. */
