@@ -288,7 +288,9 @@ function run(/** @type {string} */ command, /** @type {readonly string[]} */ arg
     child.stdout?.setEncoding('utf8').on('data', (text) => (output += text))
     child.stderr?.setEncoding('utf8').on('data', (text) => (output += text))
     const onTerminal = process.stdin.isTTY === true
+    let told = false
     const forward = (/** @type {NodeJS.Signals} */ signal) => {
+      told = true
       if (!(signal === 'SIGINT' && onTerminal)) child.kill(signal)
     }
     const signals = /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP'])
@@ -296,7 +298,8 @@ function run(/** @type {string} */ command, /** @type {readonly string[]} */ arg
     // npm hands a SIGTERM to the shell between us and it, and that shell dies without telling: we see it by our parent.
     const parent = process.ppid
     const orphaned = () => {
-      if (process.ppid !== parent) child.kill('SIGTERM')
+      // Once: a second signal would tell the child to end at once.
+      if (process.ppid !== parent && !told) forward('SIGTERM')
     }
     const watch = process.env['npm_lifecycle_event'] === undefined ? undefined : setInterval(orphaned, parentPollMs)
     const end = (/** @type {number} */ code) => {

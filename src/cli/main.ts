@@ -135,14 +135,23 @@ function callOf(command: Command, { args, options }: Parsed, screen: Screen): Ca
   }
 }
 
+/**
+ * A supervisor signals every process of a group, and npm passes signals on as well: what comes so soon after the first is no
+ * second request. A guess: nobody presses Ctrl-C again, in earnest, within it.
+ */
+const sameRequestMs = 1000
+
 /** The first signal asks to stop in order; a second one ends the process as it stands, which loses nothing durable. */
 function stopSignal(): AbortSignal {
   const stop = new AbortController()
+  let firstMs: number | undefined
   const end = (): void => {
+    if (firstMs !== undefined && performance.now() - firstMs < sameRequestMs) return
     if (stop.signal.aborted) {
       process.stderr.write('ended at once\n')
       process.exit(130)
     }
+    firstMs = performance.now()
     stop.abort()
   }
   process.on('SIGINT', end)
