@@ -234,7 +234,7 @@ describe('what the documents say', () => {
 
   test('the session in README.md goes as it says', async () => {
     const [, block = ''] = /^```console\n([\s\S]*?)^```$/m.exec(await read('README.md')) ?? []
-    const steps = [...block.matchAll(/^\$ skein (.*)\n((?:(?!\$ ).*\n)*)/gm)]
+    const steps = [...block.matchAll(/^\$ bin\/skein\.js (.*)\n((?:(?!\$ ).*\n)*)/gm)]
     expect(steps.length).toBeGreaterThan(3)
     const folder = await mkdtemp(join(tmpdir(), 'skein-readme-'))
     try {

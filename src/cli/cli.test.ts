@@ -425,7 +425,7 @@ describe('what goes wrong', () => {
   test('a node that is not there is out of reach, and the words say how to start one', async () => {
     const { code, err } = await run(['status', '--node', 'http://127.0.0.1:1'])
     expect(code).toBe(3)
-    expect(err).toMatch(/nobody listens there\nStart one with `skein up`/)
+    expect(err).toMatch(/nobody listens there\nStart one with `.*skein\.js up`/)
     const machine = await run(['status', '--node', 'http://127.0.0.1:1', '--json'])
     expect(JSON.parse(machine.out)).toMatchObject({ code: 'unreachable' })
   })

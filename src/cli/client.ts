@@ -7,6 +7,7 @@ import type { ClientRequest, IncomingMessage } from 'node:http'
 import { request as requestSecure } from 'node:https'
 import { urlToHttpOptions } from 'node:url'
 import { OutOfReach, Refused, UsageError } from './command.ts'
+import { program } from './program.ts'
 
 /** A guess: a loopback node answers in milliseconds, a far one in tenths; writes say themselves how long they wait. */
 const answerMs = 15_000
@@ -243,6 +244,6 @@ function outOfReach(error: Error, node: string, signal: AbortSignal | undefined)
     EHOSTUNREACH: 'there is no way to that host',
     ENETUNREACH: 'there is no way to that network',
   }
-  const hint = 'Start one with `skein up`, or say where it is with --node or SKEIN_NODE.'
+  const hint = `Start one with \`${program} up\`, or say where it is with --node or SKEIN_NODE.`
   return new OutOfReach('unreachable', `the node at ${node} cannot be reached: ${why[code] ?? error.message}`, hint)
 }

@@ -10,6 +10,7 @@ import { commands } from './commands/table.ts'
 import { helpFor, helpForAll } from './help.ts'
 import { findCommand, parse } from './parse.ts'
 import type { Parsed } from './parse.ts'
+import { program } from './program.ts'
 import { Screen } from './screen.ts'
 
 /** Who writes where nobody says. */
@@ -38,7 +39,7 @@ async function main(words: readonly string[]): Promise<number> {
       complain(screen, isJson, {
         code: 'usage',
         message: error.message,
-        hint: `usage: ${usageOf(command)}; more: skein ${command.name} --help`,
+        hint: `usage: ${usageOf(command)}; more: ${program} ${command.name} --help`,
       })
       return 2
     }
@@ -46,7 +47,7 @@ async function main(words: readonly string[]): Promise<number> {
     if (said === undefined) throw error
     const hint =
       said.code === 'unauthenticated'
-        ? `Set SKEIN_TOKEN; \`skein key agent new\` makes one. On the host of the node, --node unix:DIR/node.sock needs none.`
+        ? `Set SKEIN_TOKEN; \`${program} key agent new\` makes one. On the host of the node, --node unix:DIR/node.sock needs none.`
         : said.hint
     complain(screen, isJson, { ...said, hint })
     return said.exit
@@ -85,7 +86,7 @@ function without(words: readonly string[], screen: Screen): number {
     return 2
   }
   const known = new Set(commands.map(({ name }) => name.split(' ')[0] ?? name))
-  screen.complain(`there is no command ${first}.${didYouMean(first, known)}\nskein --help lists them`)
+  screen.complain(`there is no command ${first}.${didYouMean(first, known)}\n${program} --help lists them`)
   return 2
 }
 

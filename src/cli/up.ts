@@ -23,10 +23,12 @@ import { openTracing } from '../observe/trace.ts'
 import { openNode } from '../open.ts'
 import { multiaddressText } from '../transport/multiaddress.ts'
 import type { OpeningReport } from '../store/store.ts'
+import { usualNode } from './client.ts'
 import { OutOfReach, UsageError } from './command.ts'
 import type { Answer, Call } from './command.ts'
 import { lineOf } from './commands/config.ts'
 import { dropOwner, noteOwner, operatorTokenPath, ownerOf, socketPath, tokensPath } from './data-dir.ts'
+import { program, quoted } from './program.ts'
 import { resolveSettings, textOf } from './settings.ts'
 import { countText } from './screen.ts'
 
@@ -46,7 +48,7 @@ export async function up(call: Call): Promise<Answer | undefined> {
   const startedMs = performance.now()
   const { config, mistakes, warnings } = resolveSettings(call)
   if (mistakes.length > 0) {
-    throw new UsageError(`${mistakes.map(lineOf).join('\n')}\n\`skein config check\` shows all settings`)
+    throw new UsageError(`${mistakes.map(lineOf).join('\n')}\n\`${program} config check\` shows all settings`)
   }
   // From here on a signal is heard, though it is obeyed only once there is something to stop.
   const { screen, stop: signal } = call
@@ -223,7 +225,6 @@ function taken(error: unknown, at: ListenAt | undefined, flag: string): unknown 
 function readyText({ node, http, listen }: Running, { dir }: Config, readyMs: number): string {
   const { spaces } = node.status()
   const entries = spaces.reduce((sum, space) => sum + space.entries, 0)
-  const at = http === undefined || http.url === 'http://127.0.0.1:7401' ? '' : ` --node ${http.url}`
   return [
     `node ${node.id} is ready after ${readyMs} ms`,
     `  data   ${dir}: ${countText(spaces.length, 'space')}, ${countText(entries, 'entry', 'entries')}`,
@@ -234,13 +235,19 @@ function readyText({ node, http, listen }: Running, { dir }: Config, readyMs: nu
       : [
           '',
           'In another terminal:',
-          `  skein set tasks t-1 status=doing owner=agent-7${at}`,
-          `  skein ls tasks${at}`,
-          `  skein status${at}`,
+          ...['set tasks t-1 status=doing owner=agent-7', 'ls tasks', 'status'].map(
+            (words) => `  ${program} ${words}${nodeFlag(http)}`,
+          ),
         ]),
     '',
     'Ctrl-C stops.',
   ].join('\n')
+}
+
+/** What a command needs to find this node. Where tokens are asked for, the socket in the directory asks for none. */
+function nodeFlag({ url, socketPath: socket, isOpen }: HttpServer): string {
+  if (!isOpen && socket !== undefined) return ` --node ${quoted(`unix:${socket}`)}`
+  return url === usualNode ? '' : ` --node ${url}`
 }
 
 export function openingLines({ found, setAside, lostUnsynced, warnings }: OpeningReport): string[] {

@@ -1,6 +1,7 @@
 /** Examines a data directory without a node, and repairs what can be repaired without losing anything. */
 import type { Answer, Call, Cell, Command, Tone } from '../command.ts'
 import { OutOfReach } from '../command.ts'
+import { program } from '../program.ts'
 import { countText, sizeText } from '../screen.ts'
 
 interface Finding {
@@ -119,6 +120,6 @@ function lockedBy(error: unknown, owner: { readonly pid: number } | undefined): 
   return new OutOfReach(
     'store_locked',
     `process ${owner.pid} has it open`,
-    'Ask that node with `skein status`, or stop it first.',
+    `Ask that node with \`${program} status\`, or stop it first.`,
   )
 }

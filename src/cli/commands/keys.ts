@@ -5,6 +5,7 @@ import { keysIn } from '../../node/config.ts'
 import { fleetKeyName, newFleetKey, parseFleetKey } from '../../node/security/fleet-key.ts'
 import { UsageError } from '../command.ts'
 import type { Answer, Call, Command } from '../command.ts'
+import { program } from '../program.ts'
 
 const keyFile = { name: 'FILE' } as const
 const steps = ['stage', 'use', 'finish'] as const
@@ -44,7 +45,7 @@ async function rotate(call: Call): Promise<Answer> {
   const [file = ''] = call.args
   const step = call.text('step')
   const [inUse, ...others] = keysIn(await read(file))
-  if (inUse === undefined) throw new UsageError(`${file} holds no key; \`skein key new\` makes one`)
+  if (inUse === undefined) throw new UsageError(`${file} holds no key; \`${program} key new\` makes one`)
   const of = (keys: readonly string[]): string[] => keys.map((key) => fleetKeyName(parseFleetKey(key)))
   const put = async (keys: readonly string[], text: string): Promise<Answer> => {
     await replace(file, `${keys.join('\n')}\n`)

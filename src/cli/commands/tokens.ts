@@ -10,6 +10,7 @@ import type { TokenStore } from '../../node/security/tokens.ts'
 import { OutOfReach, UsageError } from '../command.ts'
 import type { Call, Command, Options } from '../command.ts'
 import { tokensPath } from '../data-dir.ts'
+import { program } from '../program.ts'
 
 const dirOption: Options = { dir: { takes: 'DIR', help: 'The data directory of the node (skein-data).' } }
 
@@ -101,7 +102,7 @@ async function tokens(call: Call): Promise<TokenStore> {
     throw new OutOfReach(
       'store_foreign',
       `there is no data directory ${dir}`,
-      'Say which with --dir, or make one with `skein up`.',
+      `Say which with --dir, or make one with \`${program} up\`.`,
     )
   }
   // It knows what a name of an agent is, and with that all types: loaded by who needs it.
