@@ -67,6 +67,8 @@ export const rooms: readonly Room[] = [
         why: 'inflating a compressed document chunk is synchronous and gives the same bytes everywhere',
       },
       { name: 'yjs', under: 'crdt/types/', why: 'the text type is a Yjs document' },
+      { name: 'node:module', under: 'crdt/types/', why: 'document libraries are loaded when they are first needed' },
+      { name: 'node:url', under: 'crdt/types/', why: 'where such a library stands, as a path' },
       { name: 'lib0/*', under: 'crdt/types/', why: 'the byte codec that Yjs updates are written with' },
       { name: '@automerge/automerge', under: 'crdt/types/', why: 'the doc type is an Automerge document' },
       { name: '@automerge/automerge/*', under: 'crdt/types/', why: 'entry points of the same package' },

@@ -104,10 +104,12 @@ export function oneLine(text: string): string {
   )
 }
 
-const graphemes = new Intl.Segmenter(undefined, { granularity: 'grapheme' })
+/** Made when the first text needs it: its tables cost a short command 10 ms. */
+let graphemes: Intl.Segmenter | undefined
 const plainText = /^[ -~]*$/
 
 function units(text: string): string[] {
+  graphemes ??= new Intl.Segmenter(undefined, { granularity: 'grapheme' })
   return Array.from(graphemes.segment(text), ({ segment }) => segment)
 }
 

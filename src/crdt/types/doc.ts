@@ -14,7 +14,7 @@
  *
  * The value is plain JSON: texts and counters as what they show, dates in ISO form, big integers as the nearest number.
  */
-import * as A from '@automerge/automerge'
+import type * as A from '@automerge/automerge'
 import { assert } from '../../base/assert.ts'
 import { binaryString, compareUtf8, equalBytes, fromHex, utf8 } from '../../base/bytes.ts'
 import { SkeinError } from '../../base/errors.ts'
@@ -33,6 +33,7 @@ import { checkChunks, objectDepth, tooDeep } from './automerge-check.ts'
 import type { ChangeChunk, Chunk, ObjectFacts } from './automerge-check.ts'
 import { bytesArgument, cellBytes, Copy, documentInvalid } from './document-copy.ts'
 import type { Source, Taken, UnreadCell } from './document-copy.ts'
+import { automerge } from './document-libraries.ts'
 
 type Fields = Record<string, unknown>
 type Json = Value
@@ -79,7 +80,7 @@ interface Known {
 }
 
 class DocCopy extends Copy<DocSource> {
-  #doc: A.Doc<Fields> = A.init<Fields>({ actor: '00' })
+  #doc: A.Doc<Fields> = automerge().init<Fields>({ actor: '00' })
   /** The sequence at which the actor of local edits began, once the document has it. */
   #since: number | undefined
   readonly #known = new Map<string, Known>()
@@ -94,7 +95,7 @@ class DocCopy extends Copy<DocSource> {
 
   protected override reset(): void {
     free(this.#doc)
-    this.#doc = A.init<Fields>({ actor: '00' })
+    this.#doc = automerge().init<Fields>({ actor: '00' })
     this.#since = undefined
     this.#known.clear()
     this.#actors.clear()
@@ -143,10 +144,10 @@ class DocCopy extends Copy<DocSource> {
           continue
         }
         try {
-          const loaded = A.load<Fields>(chunk.bytes, { actor: '00' })
+          const loaded = automerge().load<Fields>(chunk.bytes, { actor: '00' })
           if (this.#known.size === 0 && incoming.length === 0) this.#adopt(loaded, chunk.objects)
           else {
-            for (const bytes of A.getAllChanges(loaded)) incoming.push({ change: oneChange(bytes), source })
+            for (const bytes of automerge().getAllChanges(loaded)) incoming.push({ change: oneChange(bytes), source })
             free(loaded)
           }
         } catch {
@@ -162,7 +163,7 @@ class DocCopy extends Copy<DocSource> {
     this.#doc = loaded
     for (const object of objects) this.#objects.set(object.name, object)
     let last: string | undefined
-    for (const { hash, deps, actor, startOp, maxOp } of A.getChangesMetaSince(loaded, [])) {
+    for (const { hash, deps, actor, startOp, maxOp } of automerge().getChangesMetaSince(loaded, [])) {
       this.#learn(hash, actor, { startOp, maxOp })
       if (last !== undefined && !(deps.length === 1 && deps[0] === last)) this.#linear = false
       last = hash
@@ -278,7 +279,7 @@ class DocCopy extends Copy<DocSource> {
   #tryApply(batch: readonly Incoming[]): boolean {
     const before = this.#doc
     try {
-      this.#doc = A.clone(before, { actor: '00' })
+      this.#doc = automerge().clone(before, { actor: '00' })
       if (this.#apply(batch)) {
         free(before)
         return true
@@ -294,7 +295,7 @@ class DocCopy extends Copy<DocSource> {
   /** False if Automerge does not give these changes back as they were. It may throw; the document is unusable then. */
   #apply(batch: readonly Incoming[]): boolean {
     if (batch.length === 0) return true
-    const heads = A.getHeads(this.#doc)
+    const heads = automerge().getHeads(this.#doc)
     if (this.#linear) {
       let last = heads.length === 1 ? heads[0] : undefined
       for (const [at, { change }] of batch.entries()) {
@@ -303,13 +304,13 @@ class DocCopy extends Copy<DocSource> {
         last = change.hash
       }
     }
-    const [doc] = A.applyChanges(
+    const [doc] = automerge().applyChanges(
       this.#doc,
       batch.map(({ change }) => change.bytes),
     )
     this.#doc = doc
     const given = new Set(batch.map(({ change }) => binaryString(change.bytes)))
-    const back = A.getChangesSince(doc, heads)
+    const back = automerge().getChangesSince(doc, heads)
     return back.length === given.size && back.every((bytes) => given.has(binaryString(oneChange(bytes).bytes)))
   }
 
@@ -354,10 +355,10 @@ class DocCopy extends Copy<DocSource> {
   edit(key: string, change: Change, make: (fields: Fields) => void): readonly DocSource[] {
     this.#authorFor(key, change)
     const before = this.#doc
-    const after = A.change(before, { time: Math.floor(change.nowMs / 1000) }, make)
+    const after = automerge().change(before, { time: Math.floor(change.nowMs / 1000) }, make)
     if (after === before) return []
     this.#doc = after
-    const bytes = A.getLastLocalChange(after)
+    const bytes = automerge().getLastLocalChange(after)
     assert(bytes !== undefined, 'a local edit makes a change')
     const chunks = checkChunks(bytes)
     const [chunk] = 'refused' in chunks ? [] : chunks
@@ -388,7 +389,7 @@ class DocCopy extends Copy<DocSource> {
       while (this.#actors.has(actorOf(prefix, since))) since += 2 ** 32
     }
     const before = this.#doc
-    this.#doc = A.clone(before, { actor: actorOf(prefix, since) })
+    this.#doc = automerge().clone(before, { actor: actorOf(prefix, since) })
     free(before)
     this.#since = since
   }
@@ -427,13 +428,13 @@ class DocCopy extends Copy<DocSource> {
 
   /** The whole document, if it fits a cell and whoever reads it will find in it what is here. */
   #snapshot(): DocSource | undefined {
-    const bytes = A.save(this.#doc)
+    const bytes = automerge().save(this.#doc)
     if (bytes.length > cellBytes) return undefined
     const chunks = checkChunks(bytes)
     if ('refused' in chunks || chunks.length !== 1) return undefined
     try {
-      const loaded = A.load<Fields>(bytes, { actor: '00' })
-      const stands = equalHeads(A.getHeads(loaded), A.getHeads(this.#doc))
+      const loaded = automerge().load<Fields>(bytes, { actor: '00' })
+      const stands = equalHeads(automerge().getHeads(loaded), automerge().getHeads(this.#doc))
       free(loaded)
       return stands ? new DocSource(bytes, chunks) : undefined
     } catch {
@@ -447,7 +448,11 @@ class DocCopy extends Copy<DocSource> {
 
   /** Is there no concurrent value beside the one that is shown? */
   isAlone(container: object, name: Name): boolean {
-    return A.getBackend(this.#doc).getAll(A.getObjectId(container) ?? '_root', name).length < 2
+    return (
+      automerge()
+        .getBackend(this.#doc)
+        .getAll(automerge().getObjectId(container) ?? '_root', name).length < 2
+    )
   }
 
   get reading(): Reading<Json> {
@@ -458,9 +463,9 @@ class DocCopy extends Copy<DocSource> {
   /** Values of concurrent writes that others beat, most recent first. */
   #losers(): readonly Written<unknown>[] {
     const losers: Written<unknown>[] = []
-    const { numOps, numActors } = A.stats(this.#doc)
+    const { numOps, numActors } = automerge().stats(this.#doc)
     if (numActors < 2 || numOps > searchedOperations) return losers
-    const backend = A.getBackend(this.#doc)
+    const backend = automerge().getBackend(this.#doc)
     const at = (object: string, name: string | number): void => {
       for (const [kind, value, id] of backend.getAll(object, name).slice(0, -1)) {
         const shown = kind === 'text' ? backend.text(value as string) : undefined
@@ -511,7 +516,7 @@ const flawMessages: Readonly<Record<Flaw, string>> = {
 
 function free(doc: A.Doc<Fields>): void {
   try {
-    A.free(doc)
+    automerge().free(doc)
   } catch {
     // After a panic there can be nothing left to free.
   }
@@ -586,8 +591,8 @@ function plain(value: unknown): Json {
   }
   if (value === null || value instanceof Uint8Array) return value
   if (value instanceof Date) return Number.isNaN(value.getTime()) ? null : value.toISOString()
-  if (value instanceof A.Counter) return plain(value.value)
-  if (A.isImmutableString(value)) return value.val
+  if (value instanceof automerge().Counter) return plain(value.value)
+  if (automerge().isImmutableString(value)) return value.val
   if (Array.isArray(value)) return value.map(plain)
   const fields: Record<string, Json> = {}
   for (const name of Object.keys(value).sort(compareUtf8)) {
@@ -646,7 +651,7 @@ function pathArgument(args: Arguments): readonly [...Name[], Name] {
 
 function isContainer(value: unknown): value is Fields | unknown[] {
   if (typeof value !== 'object' || value === null || value instanceof Uint8Array || value instanceof Date) return false
-  return !(value instanceof A.Counter) && !A.isImmutableString(value)
+  return !(value instanceof automerge().Counter) && !automerge().isImmutableString(value)
 }
 
 /** The member of a container, checked: undefined where a map has none, or a list ends there. */
@@ -743,7 +748,8 @@ export const doc: CrdtType<Json> = {
 
 /** The same data as Automerge takes it: without what counts as absent, and what its integers do not hold as floats. */
 function copied(value: unknown): unknown {
-  if (typeof value === 'number' && Number.isInteger(value) && !Number.isSafeInteger(value)) return new A.Float64(value)
+  if (typeof value === 'number' && Number.isInteger(value) && !Number.isSafeInteger(value))
+    return new (automerge().Float64)(value)
   if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return value
   if (Array.isArray(value)) return value.map(copied)
   const fields = value as Fields
@@ -755,12 +761,12 @@ function copied(value: unknown): unknown {
 /** The whole document, the caller's own, with an actor of its own: changes to it go back as `change`. */
 export function automergeDoc(cells: Cells): A.Doc<Fields> {
   // Made anew: parts of a clone still belong to the document that it was cloned from, which may be freed.
-  return A.applyChanges(A.init<Fields>(), A.getAllChanges(open(cells).doc))[0]
+  return automerge().applyChanges(automerge().init<Fields>(), automerge().getAllChanges(open(cells).doc))[0]
 }
 
 /** Every change that the document shows, in an order in which they can be applied. */
 export function changes(cells: Cells): readonly Uint8Array[] {
-  return A.getAllChanges(open(cells).doc)
+  return automerge().getAllChanges(open(cells).doc)
 }
 
 /** The cells that the document does not show, for reports. Only a deletion of the entry takes them away. */

@@ -15,7 +15,7 @@
  *
  * It does not show Yjs's formatting, embeds or other roots in its value; `ydoc` has them all.
  */
-import * as Y from 'yjs'
+import type * as Y from 'yjs'
 import { assert } from '../../base/assert.ts'
 import { equalBytes, utf8 } from '../../base/bytes.ts'
 import { SkeinError } from '../../base/errors.ts'
@@ -27,6 +27,7 @@ import type { Cells, Change, CrdtType } from '../type.ts'
 import { integer, invalid, text as textArgument } from './arguments.ts'
 import { bytesArgument, cellBytes, Copy, documentInvalid, snapshotBytes } from './document-copy.ts'
 import type { Taken, UnreadCell } from './document-copy.ts'
+import { yjs } from './document-libraries.ts'
 import { checkUpdate } from './yjs-check.ts'
 import type { Update } from './yjs-check.ts'
 import { Feed, Source, cutUpdate, splitsPair, typeDepth } from './yjs-feed.ts'
@@ -82,7 +83,7 @@ class TextCopy extends Copy<Source> {
   }
 
   protected override reset(): void {
-    this.doc = new Y.Doc()
+    this.doc = new (yjs().Doc)()
     // Known as a text from the start: what comes in does not say what a root is.
     this.doc.getText(rootName)
     this.#feed = new Feed(this.doc)
@@ -200,7 +201,7 @@ class TextCopy extends Copy<Source> {
   /** A snapshot in place of the cells that it contains, which are superseded, if it is time for one. */
   #fold(change: Change, written: readonly Source[]): readonly Source[] | undefined {
     const fold = this.foldNow(written)
-    const bytes = fold?.whole === true ? Y.encodeStateAsUpdate(this.doc) : undefined
+    const bytes = fold?.whole === true ? yjs().encodeStateAsUpdate(this.doc) : undefined
     const whole = bytes === undefined || bytes.length > snapshotBytes ? undefined : checkUpdate(bytes)
     if (whole !== undefined && !('refused' in whole) && this.#stands(whole)) {
       this.supersede(change)
@@ -209,14 +210,14 @@ class TextCopy extends Copy<Source> {
     }
     if (fold === undefined || fold.segment.length === 0) return undefined
     const parts = fold.segment.map(({ source }) => (source as Source).bytes)
-    const segment = Y.mergeUpdates([...parts, ...written.map(({ bytes }) => bytes)])
+    const segment = yjs().mergeUpdates([...parts, ...written.map(({ bytes }) => bytes)])
     this.supersede(change, fold.segment)
     return [new Source(ownUpdate(segment))]
   }
 
   /** Will whoever reads this snapshot find in it what is here? */
   #stands(snapshot: Update): boolean {
-    const doc = new Y.Doc()
+    const doc = new (yjs().Doc)()
     const root = doc.getText(rootName)
     const feed = new Feed(doc)
     const source = new Source(snapshot)
@@ -329,9 +330,9 @@ export function ydoc(cells: Cells): Y.Doc {
 /** An update (V1) with everything that the state vector lacks, or everything: what a Yjs client is sent. */
 export function stateAsUpdate(cells: Cells, stateVector?: Uint8Array): Uint8Array {
   const { doc } = open(cells)
-  if (stateVector === undefined) return Y.encodeStateAsUpdate(doc)
+  if (stateVector === undefined) return yjs().encodeStateAsUpdate(doc)
   try {
-    return Y.encodeStateAsUpdate(doc, stateVector)
+    return yjs().encodeStateAsUpdate(doc, stateVector)
   } catch {
     throw invalid('stateVector', 'a Yjs state vector', 'other bytes')
   }

@@ -14,8 +14,9 @@
  * A struct that fails is a *flaw* of its update: it and what follows it in its section stay out, the rest goes in. In
  * which order updates come matters only where there is a flaw, so whoever feeds must then start anew in one order.
  */
-import * as Y from 'yjs'
+import type * as Y from 'yjs'
 import { utf8, utf8Length } from '../../base/bytes.ts'
+import { yjs } from './document-libraries.ts'
 import { structKind } from './yjs-check.ts'
 import type { Deletion, Section, Struct, UnitId, Update } from './yjs-check.ts'
 
@@ -142,7 +143,7 @@ export class Feed {
 
   /** The units of a client that are there, from 0. */
   state(client: number): number {
-    return Y.getState(this.doc.store, client)
+    return yjs().getState(this.doc.store, client)
   }
 
   #run(first: Cursor): boolean {
@@ -217,7 +218,7 @@ export class Feed {
       const flaw = this.#look(struct, state)
       if (flaw !== undefined) return flaw
     }
-    Y.applyUpdate(this.doc, oneStruct(struct, bytes))
+    yjs().applyUpdate(this.doc, oneStruct(struct, bytes))
     const { store } = this.doc
     if (store.pendingStructs === null && this.state(struct.client) === end(struct)) return undefined
     // Yjs sees something missing that is not: it would hold this for ever.
@@ -231,17 +232,17 @@ export class Feed {
     const after = struct.clock < state ? { client: struct.client, clock: state - 1 } : struct.left
     const left = this.#item(after)
     const right = this.#item(struct.right)
-    if (right instanceof Y.GC || this.#item(struct.left) instanceof Y.GC) return undefined
+    if (right instanceof yjs().GC || this.#item(struct.left) instanceof yjs().GC) return undefined
     const neighbour = left ?? right
     const parent: unknown = neighbour === undefined ? this.#parentOf(struct) : neighbour.parent
     const key = neighbour === undefined ? (struct.key ?? null) : neighbour.parentSub
-    if (left instanceof Y.GC) {
+    if (left instanceof yjs().GC) {
       // Its first units were collected with their parent, so the rest must be going the same way.
       return typeof struct.parent === 'object' && this.#parentOf(struct) === undefined ? undefined : 'clash'
     }
     if (left !== undefined && right !== undefined && (right.parent !== parent || right.parentSub !== key))
       return 'clash'
-    if (!(parent instanceof Y.AbstractType)) return undefined
+    if (!(parent instanceof yjs().AbstractType)) return undefined
     if (struct.kind === structKind.type && depthOf(parent) >= typeDepth) return 'deep'
 
     let other: Y.Item | null
@@ -272,7 +273,7 @@ export class Feed {
       } else if (other.origin === null) break
       else {
         const origin = this.#item(other.origin)
-        if (!(origin instanceof Y.Item) || !seen.has(origin)) break
+        if (!(origin instanceof yjs().Item) || !seen.has(origin)) break
       }
       other = other.right
     }
@@ -281,7 +282,7 @@ export class Feed {
 
   #item(id: UnitId | string | undefined): Y.Item | undefined {
     if (typeof id !== 'object' || id.clock >= this.state(id.client)) return undefined
-    return Y.getItem(this.doc.store, Y.createID(id.client, id.clock))
+    return yjs().getItem(this.doc.store, yjs().createID(id.client, id.clock))
   }
 
   /** Does the document hold something else for the units of this struct up to `until`? */
@@ -292,7 +293,7 @@ export class Feed {
       const there = this.#item({ client, clock }) as Y.Item
       const stop = Math.min(until, end(there.id, there.length))
       // What was collected cannot be compared.
-      if (there instanceof Y.Item) {
+      if (there instanceof yjs().Item) {
         const before = { client, clock: clock - 1 }
         const left = clock === struct.clock ? struct.left : before
         if (!same(left, clock === there.id.clock ? there.origin : before)) return true
@@ -302,7 +303,7 @@ export class Feed {
         }
         if (!there.deleted && kind !== structKind.deleted) {
           if (there.content.getRef() !== kind) return true
-          if (there.content instanceof Y.ContentString) {
+          if (there.content instanceof yjs().ContentString) {
             const mine = struct.text.slice(clock - struct.clock, stop - struct.clock)
             if (mine !== there.content.str.slice(clock - there.id.clock, stop - there.id.clock)) return true
           }
@@ -317,7 +318,7 @@ export class Feed {
   #parentOf({ parent }: Struct): unknown {
     if (typeof parent === 'string') return this.doc.share.get(parent)
     const holder = this.#item(parent)
-    return holder?.content instanceof Y.ContentType ? holder.content.type : undefined
+    return holder?.content instanceof yjs().ContentType ? holder.content.type : undefined
   }
 
   #wait(deletions: readonly Deletion[]): void {
@@ -353,7 +354,7 @@ export class Feed {
       ready.push([client, now])
     }
     this.#advanced.clear()
-    if (ready.length > 0) Y.applyUpdate(this.doc, onlyDeletions(ready))
+    if (ready.length > 0) yjs().applyUpdate(this.doc, onlyDeletions(ready))
     this.doc.store.pendingDs = null
   }
 }
@@ -372,7 +373,7 @@ function same(a: UnitId | undefined, b: UnitId | null): boolean {
 function depthOf(type: Y.AbstractType<unknown>): number {
   let depth = 0
   let above: unknown = type
-  while (above instanceof Y.AbstractType && above._item !== null) {
+  while (above instanceof yjs().AbstractType && above._item !== null) {
     depth++
     above = above._item.parent
   }
