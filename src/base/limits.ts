@@ -153,6 +153,8 @@ export const limits = {
   streamBufferBytes: 1_048_576,
   /** Values of one label of a metric; what is beyond counts as `other`. A guess: a screen holds fewer. */
   metricLabelValues: 64,
+  /** Deltas of one batch whose way to the disk is traced; those beyond have no such span. A guess: no trace viewer shows more. */
+  tracedDeltas: 10_000,
   /** Bytes of a configuration file and of a key file. A guess: nobody writes so much by hand. */
   configBytes: 262_144,
 } as const

@@ -3,6 +3,7 @@
  * who has it open, so that whoever finds it locked is told by whom.
  */
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { readdir, stat } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 
 export interface Owner {
@@ -27,6 +28,18 @@ const socketPathBytes = 103
 export function socketPath(dir: string): string | undefined {
   const path = join(resolve(dir), 'node.sock')
   return process.platform === 'win32' || Buffer.byteLength(path) > socketPathBytes ? undefined : path
+}
+
+/** Of all that stands in it. Files come and go while they are counted: what is gone by then is nothing. */
+export async function directoryBytes(dir: string): Promise<number> {
+  const entries = await readdir(dir, { recursive: true, withFileTypes: true })
+  let sizeBytes = 0
+  for (const entry of entries) {
+    if (!entry.isFile()) continue
+    const found = await stat(join(entry.parentPath, entry.name)).catch(() => undefined)
+    sizeBytes += found?.size ?? 0
+  }
+  return sizeBytes
 }
 
 /** A note for people: what keeps others out is the lock of the store. */

@@ -12,7 +12,7 @@ import { createHttp } from '../node/http/http.ts'
 import type { HttpServer } from '../node/http/http.ts'
 import { nodeFleet } from '../node/http/node-fleet.ts'
 import type { SkeinNode } from '../node/node.ts'
-import { gaugesOf, observerOf } from '../node/observer.ts'
+import { answersIn, gaugesOf, observerOf } from '../node/observer.ts'
 import { rights } from '../node/security/caller.ts'
 import { TokenStore } from '../node/security/tokens.ts'
 import { openLog } from '../observe/log.ts'
@@ -27,7 +27,7 @@ import { usualNode } from './client.ts'
 import { OutOfReach, UsageError } from './command.ts'
 import type { Answer, Call } from './command.ts'
 import { lineOf } from './commands/config.ts'
-import { dropOwner, noteOwner, operatorTokenPath, ownerOf, socketPath, tokensPath } from './data-dir.ts'
+import { directoryBytes, dropOwner, noteOwner, operatorTokenPath, ownerOf, socketPath, tokensPath } from './data-dir.ts'
 import { program, quoted } from './program.ts'
 import { resolveSettings, textOf } from './settings.ts'
 import { countText } from './screen.ts'
@@ -106,6 +106,7 @@ async function start(config: Config, onDamage: 'refuse' | 'set-aside', log: Log)
   try {
     for (const line of openingLines(node.status().opening)) log.store.warn(line)
     gaugesOf(metrics, node)
+    metrics.gauge('store_bytes', async () => [[{}, await directoryBytes(dir)]])
     const http = await openHttp(config, node, metrics, log)
     noteOwner(dir, { pid: process.pid, since: new Date().toISOString(), ...(http !== undefined && { http: http.url }) })
     return { node, http, listen: node.status().addresses, log }
@@ -145,6 +146,7 @@ async function openHttp(config: Config, node: SkeinNode, metrics: Metrics, log: 
       names: httpNames,
       origins: httpOrigins,
       metrics: () => metrics.text(),
+      answered: answersIn(metrics),
       logger: log.http,
     })
   } catch (error) {

@@ -77,6 +77,8 @@ export type MembershipOutput =
   | { readonly kind: 'described'; readonly member: Member }
   /** Dead for long, or pushed out by others. */
   | { readonly kind: 'forgotten'; readonly node: NodeId }
+  /** A probe was answered by its target itself, so long after the ping. */
+  | { readonly kind: 'probed'; readonly node: NodeId; readonly tookMs: number }
 
 /** From Lifeguard. */
 const worstHealth = 8
@@ -118,6 +120,7 @@ interface Probe {
   readonly target: Known
   readonly helpers: Set<NodeId>
   readonly nacks: Set<NodeId>
+  readonly sentMs: number
   asked: boolean
   askMs: number
   endMs: number
@@ -331,6 +334,7 @@ export class Membership {
       target,
       helpers: new Set(),
       nacks: new Set(),
+      sentMs: this.#now,
       asked: false,
       askMs: this.#now + ackMs * this.#stretch,
       endMs: this.#now + periodMs * this.#stretch,
@@ -434,6 +438,9 @@ export class Membership {
     const probe = this.#probe
     if (probe !== undefined && probe.seq === seq && (from === probe.target.node || probe.helpers.has(from))) {
       this.#probe = undefined
+      // What came round by a helper is no round trip to anybody.
+      const isDirect = from === probe.target.node
+      if (isDirect) this.#outputs.push({ kind: 'probed', node: from, tookMs: this.#now - probe.sentMs })
       this.#feel(-1)
       return
     }

@@ -9,6 +9,15 @@ import { reaches } from '../store/store.ts'
 import type { Batch, Store } from '../store/store.ts'
 import type { Durability } from './receipt.ts'
 
+/** A batch that the store took. */
+export interface Commit {
+  /** Its number in the replica; a sync of what the store had before is no batch, and has the last one's. */
+  readonly batch: number
+  readonly durability: Durability
+  readonly fromMs: number
+  readonly tookMs: number
+}
+
 export interface CommitsHost {
   readonly replica: Replica
   readonly store: Store
@@ -17,6 +26,7 @@ export interface CommitsHost {
   stored(batch: number, durable: boolean): void
   /** Everything in the store was synced. */
   synced(): void
+  committed(commit: Commit): void
   /** Something waits for the disk itself before it may leave: the next batch should be synced. */
   readonly awaitsDisk: boolean
   /** Others are waiting for what is written here. */
@@ -90,8 +100,6 @@ export class Commits {
   #retry: { timer: NodeJS.Timeout; wake: () => void } | undefined
   #syncTimer: NodeJS.Timeout | undefined
   #idleTimer: NodeJS.Timeout | undefined
-  /** For metrics: how many batches were written, and how long the last took. */
-  readonly figures: { batches: number; lastMs: number } = { batches: 0, lastMs: 0 }
 
   constructor(host: CommitsHost) {
     this.#host = host
@@ -189,7 +197,7 @@ export class Commits {
     if (this.#store.supports.durability === 'disk') {
       while (this.#committing !== undefined) await this.#committing
       const upTo = this.#stored
-      this.#committing = this.#write(this.#store.batch(), 'disk')
+      this.#committing = this.#write(this.#store.batch(), 'disk', upTo)
         .then((isWritten) => {
           if (!isWritten) return
           this.#synced = Math.max(this.#synced, upTo)
@@ -277,18 +285,18 @@ export class Commits {
     this.#writes = 0
     const number = this.#replica.takeBatch(batch)
     if (durability === 'disk') this.#synced = number
-    return { number, written: this.#write(batch, durability) }
+    return { number, written: this.#write(batch, durability, number) }
   }
 
   /** True when the store has the batch; false when the node was closed before it would take it. */
-  async #write(batch: Batch, durability: Durability): Promise<boolean> {
-    const startedMs = this.#host.now()
+  async #write(batch: Batch, durability: Durability, number: number): Promise<boolean> {
+    const fromMs = this.#host.now()
+    const startedMs = performance.now()
     for (let waitMs = retryFirstMs; ; waitMs = Math.min(2 * waitMs, retryMostMs)) {
       try {
         await this.#store.write(batch, durability)
         this.#refusal = undefined
-        this.figures.batches++
-        this.figures.lastMs = this.#host.now() - startedMs
+        this.#host.committed({ batch: number, durability, fromMs, tookMs: performance.now() - startedMs })
         return true
       } catch (error) {
         this.#refusal =

@@ -31,6 +31,8 @@ export interface Peer {
   readonly incarnation: string
   readonly address: string
   readonly outgoing: boolean
+  /** By how much its clock was ahead of this one when it said hello; how long that took to come is in it. */
+  readonly skewMs: number
   /** The spaces that it says it holds; undefined until it has said so. */
   spaces: ReadonlySet<SpaceId> | undefined
   /** Deltas to push to it. */
@@ -251,6 +253,7 @@ export class Links {
       incarnation,
       address,
       outgoing,
+      skewMs: apartMs,
       spaces: undefined,
       queue,
       usedMs: nowMs,

@@ -101,6 +101,18 @@ export type MachineEvent =
   | { readonly kind: 'failed'; readonly code: string; readonly reason: string }
   | { readonly kind: 'refused'; readonly code: string; readonly reason: string }
 
+/** What whoever counts may hear beside events: on hot paths, so that it costs nothing where nobody listens. */
+export interface Figures {
+  /** Consecutive deltas of one origin left for a peer: pushed, pulled or in catch-up. */
+  sent?(to: NodeId, space: Space, run: Run): void
+  /** A delta came that was here already. */
+  repeated?(sizeBytes: number): void
+  /** A member answered a ping of this node. */
+  probed?(node: NodeId, tookMs: number): void
+  /** More waited for a peer than its queue holds: it was let go, and the peer catches up. */
+  fellBehind?(node: NodeId): void
+}
+
 export interface MachineConfig extends ReplicaConfig {
   /** 16 hexadecimal digits: nodes of other fleets are refused. */
   readonly fleet: string
@@ -114,6 +126,7 @@ export interface MachineConfig extends ReplicaConfig {
   readonly random: Prng
   /** Sizes and times of anti-entropy that differ from the usual. */
   readonly bounds?: Partial<Bounds>
+  readonly figures?: Figures
   /** Does this node hold a space that others have? */
   holds(name: string): boolean
 }
@@ -498,6 +511,9 @@ export class Machine {
           changed = true
           this.#roster.delete(output.node)
           break
+        case 'probed':
+          this.#config.figures?.probed?.(output.node, output.tookMs)
+          break
       }
     }
     if (changed) this.#gossip({ kind: 'roster' }, nowMs)
@@ -584,8 +600,10 @@ export class Machine {
           const dot = { origin, seq: seq + at }
           const received = this.replica.receive(space, dot, body, this.#wall(nowMs))
           if (isOfFork(received)) this.#sync.suspect(from, space, origin, nowMs)
-          else if (received === 'known') this.#gossip({ kind: 'duplicate', space: space.id, dot, from, hops }, nowMs)
-          else if (received === 'held') this.#gossip({ kind: 'held', space: space.id, dot, from }, nowMs)
+          else if (received === 'known') {
+            this.#config.figures?.repeated?.(body.length)
+            this.#gossip({ kind: 'duplicate', space: space.id, dot, from, hops }, nowMs)
+          } else if (received === 'held') this.#gossip({ kind: 'held', space: space.id, dot, from }, nowMs)
         }
       }
     } catch (error) {
@@ -689,7 +707,7 @@ export class Machine {
       }
       if (bodies.length > 0) runs.push({ origin, seq: seq + 1, bodies })
     }
-    if (runs.length > 0) this.#links.sendAll(peer, this.#pushed(id, runs))
+    if (runs.length > 0) this.#sendDeltas(peer, this.#pushed(id, runs))
   }
 
   /** In the order of the runs; a frame says one count of hops for all that is in it. */
@@ -712,6 +730,7 @@ export class Machine {
       if (!queue.ready) continue
       if (queue.behind) {
         queue.catchUp()
+        this.#config.figures?.fellBehind?.(peer.node)
         this.#sync.greetAll(peer.node)
         this.#takeSync(nowMs)
         continue
@@ -732,9 +751,21 @@ export class Machine {
         }
         frames.push(...this.#pushed(id, sent))
       }
-      if (frames.length > 0) this.#links.sendAll(peer, frames)
+      if (frames.length > 0) this.#sendDeltas(peer, frames)
       else queue.drained()
     }
+  }
+
+  #sendDeltas(peer: Peer, frames: readonly Frame[]): void {
+    this.#links.sendAll(peer, frames)
+    for (const frame of frames) this.#count(peer.node, frame)
+  }
+
+  #count(to: NodeId, frame: Frame): void {
+    const { figures } = this.#config
+    if (figures?.sent === undefined || frame.kind !== 'deltas') return
+    const space = this.#space(frame.space)
+    if (space !== undefined) for (const run of frame.runs) figures.sent(to, space, run)
   }
 
   // Anti-entropy.
@@ -745,6 +776,7 @@ export class Machine {
       switch (output.kind) {
         case 'send':
           this.#links.send(output.to, output.frame)
+          this.#count(output.to, output.frame)
           break
         case 'report':
           this.#report(output.report)

@@ -26,6 +26,10 @@ export interface NetworkHost {
   fault(fault: Fault): void
   /** The machine cannot go on: nothing that it holds is to be believed. */
   broken(error: unknown): void
+  /** How long a step of the machine took; measured where somebody asks. */
+  readonly stepped?: (seconds: number) => void
+  /** By how much the event loop was late, each time that is measured. */
+  late?(lagMs: number): void
   /** For whoever reads the log: a link could not be made, or ended badly. */
   linkFailed(address: string, error: SkeinError): void
 }
@@ -120,8 +124,11 @@ export class Network {
   /** Takes a step of the machine and obeys what comes out of it. */
   take(step: () => readonly Output[]): void {
     if (this.#state === 'stopped') return
+    const { stepped } = this.#host
+    const startedMs = stepped === undefined ? 0 : performance.now()
     try {
       const outputs = step()
+      stepped?.((performance.now() - startedMs) / 1000)
       if (outputs.length > 0) this.#queue.push(...outputs)
     } catch (error) {
       return this.#host.broken(error)
@@ -306,8 +313,9 @@ export class Network {
     let dueMs = performance.now() + lagEveryMs
     this.#lagTimer = setInterval(() => {
       const nowMs = performance.now()
-      const lagMs = Math.round(nowMs - dueMs)
+      const lagMs = Math.max(0, Math.round(nowMs - dueMs))
       dueMs = nowMs + lagEveryMs
+      this.#host.late?.(lagMs)
       if (lagMs >= lagFromMs) this.feed({ kind: 'lag', lagMs })
     }, lagEveryMs)
     this.#lagTimer.unref()

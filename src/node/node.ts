@@ -17,6 +17,7 @@ import type { OpeningReport, ScrubReport, Store } from '../store/store.ts'
 import type { Transport } from '../transport/transport.ts'
 import { Chores } from './chores.ts'
 import { Commits, nextTurn } from './commits.ts'
+import type { Commit } from './commits.ts'
 import type { SpaceDefinition, SpaceSchemas } from './define-space.ts'
 import { Fleet } from './fleet.ts'
 import type { ReachOptions, SyncReport } from './fleet.ts'
@@ -24,7 +25,7 @@ import { historyOf } from './history.ts'
 import type { HistoryItem } from './history.ts'
 import type { WatchOptions } from './handles.ts'
 import { Machine } from './machine.ts'
-import type { MachineEvent } from './machine.ts'
+import type { Figures, MachineEvent } from './machine.ts'
 import { Network, refuse } from './network.ts'
 import type { Fault } from './network.ts'
 import { Peers } from './peers.ts'
@@ -62,9 +63,17 @@ export interface NetworkConfig {
   holds(space: string): boolean
 }
 
-/** What somebody who watches over a node may hear. */
-export interface Observer {
-  applied?(event: Applied): void
+/** What somebody who watches over a node may hear. What nobody listens to costs nothing. */
+export interface Observer extends Figures {
+  /** `batch` is the one that it goes to the store in. */
+  applied?(event: Applied, batch: number): void
+  committed?(commit: Commit): void
+  /** The machine took a step. */
+  stepped?(seconds: number): void
+  /** The event loop was late by so much, as measured twice a second. */
+  late?(lagMs: number): void
+  /** A watcher lost what waited for it, since it took too little. */
+  watcherFellBehind?(): void
   event?(event: MachineEvent): void
   fault?(fault: Fault): void
   linkFailed?(address: string, error: SkeinError): void
@@ -138,11 +147,12 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
       roster,
       random: prng(Number.parseInt(config.fresh().slice(0, 8), 16)),
       holds: (name) => network.holds(name),
+      ...(observer && { figures: observer }),
       applied: (event) => this.#applied(event),
       merged: (space) => this.#watchers.merged(space),
     })
     this.replica = this.machine.replica
-    this.#watchers = new Watchers(id, this.replica)
+    this.#watchers = new Watchers(id, this.replica, () => observer?.watcherFellBehind?.())
     const now = (): number => this.now()
     this.network = new Network({
       machine: this.machine,
@@ -155,6 +165,8 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
       fault: (fault) => observer?.fault?.(fault),
       broken: (error) => this.#broke(error),
       linkFailed: (address, error) => observer?.linkFailed?.(address, error),
+      ...(observer?.stepped && { stepped: (seconds: number) => observer.stepped?.(seconds) }),
+      ...(observer?.late && { late: (lagMs: number) => observer.late?.(lagMs) }),
     })
     const { machine } = this
     this.#commits = new Commits({
@@ -163,6 +175,7 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
       now,
       stored: (batch, durable) => this.network.feed({ kind: 'stored', batch, durable }),
       synced: () => this.network.feed({ kind: 'durable' }),
+      committed: (commit) => observer?.committed?.(commit),
       get awaitsDisk() {
         return network.transports.length > 0 && machine.awaitsDisk
       },
@@ -325,6 +338,11 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
     return refusal.code === 'store_full' ? 'full' : 'failing'
   }
 
+  /** Watches that are open. */
+  get watchers(): number {
+    return this.#watchers.count
+  }
+
   /** Resolves when everything written so far is as durable as it asked to be. */
   async flush(): Promise<void> {
     this.writable()
@@ -479,7 +497,7 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
   #applied(event: Applied): void {
     this.#chores.look(event.space)
     this.#watchers.applied(event)
-    this.#config.observer?.applied?.(event)
+    this.#config.observer?.applied?.(event, this.replica.batch)
   }
 
   #event(event: MachineEvent): void {

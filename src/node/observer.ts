@@ -1,10 +1,13 @@
 /** What a node tells whoever watches over it, as lines of the log and figures: the one place where events get their words. */
 import type { SessionReport, SyncEvent } from '../anti-entropy/output.ts'
+import { limits } from '../base/limits.ts'
 import { timeToMs } from '../crdt/clock.ts'
 import type { Log } from '../observe/log.ts'
 import type { Metrics } from '../observe/metrics.ts'
-import type { Tracing } from '../observe/trace.ts'
+import type { Traced, Tracing } from '../observe/trace.ts'
 import type { Space } from '../replica/space.ts'
+import type { Commit } from './commits.ts'
+import type { Answered } from './http/http.ts'
 import type { MachineEvent } from './machine.ts'
 import type { Observer, SkeinNode } from './node.ts'
 
@@ -15,11 +18,32 @@ export interface ObserverParts {
 }
 
 export function observerOf({ log, metrics, tracing }: ObserverParts): Observer {
-  const written = metrics.counter('deltas_total', { direction: 'written' })
-  const received = metrics.counter('deltas_total', { direction: 'received' })
-  const voided = metrics.counter('deltas_total', { direction: 'void' })
-  const writtenBytes = metrics.counter('delta_bytes_total', { direction: 'written' })
-  const receivedBytes = metrics.counter('delta_bytes_total', { direction: 'received' })
+  const [written, sent, received, repeated, voided] = (
+    ['written', 'sent', 'received', 'repeated', 'void'] as const
+  ).map((direction) => metrics.counter('deltas_total', { direction })) as [Count, Count, Count, Count, Count]
+  const [writtenBytes, sentBytes, receivedBytes, repeatedBytes] = (
+    ['written', 'sent', 'received', 'repeated'] as const
+  ).map((direction) => metrics.counter('delta_bytes_total', { direction })) as [Count, Count, Count, Count]
+  // What must stay at 0 is told as 0: an alarm needs a value to rise from.
+  for (const what of ['void', 'integrity', 'fork', 'stuck']) metrics.counter('integrity_events_total', { what })
+  const droppedPeer = metrics.counter('dropped_total', { what: 'peer' })
+  const droppedWatcher = metrics.counter('dropped_total', { what: 'watcher' })
+  metrics.counter('dropped_total', { what: 'deltas' })
+  metrics.counter('peer_faults_total', { code: 'malformed' })
+  const stepped = metrics.histogram('merge_seconds', {})
+  const probed = metrics.histogram('probe_seconds', {})
+  const commits = {
+    memory: metrics.histogram('store_commit_seconds', { durability: 'memory' }),
+    os: metrics.histogram('store_commit_seconds', { durability: 'os' }),
+    disk: metrics.histogram('store_commit_seconds', { durability: 'disk' }),
+  }
+  let worstLagMs = 0
+  metrics.gauge('loop_lag_seconds', () => {
+    const seconds = worstLagMs / 1000
+    worstLagMs = 0
+    return [[{}, seconds]]
+  })
+  const uncommitted = tracing === undefined ? undefined : new Uncommitted(tracing)
   /** One series an origin, bound once. */
   const lags = new Map<string, (seconds: number) => void>()
   const lagOf = (origin: string): ((seconds: number) => void) => {
@@ -31,7 +55,7 @@ export function observerOf({ log, metrics, tracing }: ObserverParts): Observer {
     return lag
   }
   return {
-    applied({ space, delta, body, nowMs, own, fault }) {
+    applied({ space, delta, body, nowMs, own, fault }, batch) {
       if (fault !== undefined) voided()
       const count = own ? written : received
       count()
@@ -42,7 +66,35 @@ export function observerOf({ log, metrics, tracing }: ObserverParts): Observer {
       const dot = { space: space.name, origin: delta.origin, seq: delta.seq }
       if (own) tracing?.span('write', dot, nowMs, nowMs)
       else tracing?.span('apply', dot, writtenMs, Math.max(writtenMs, nowMs))
+      uncommitted?.add(batch, dot)
     },
+    committed(commit) {
+      commits[commit.durability](commit.tookMs / 1000)
+      uncommitted?.committed(commit)
+    },
+    sent(to, space, { origin, seq, bodies }) {
+      sent(bodies.length)
+      for (const [at, body] of bodies.entries()) {
+        sentBytes(body.length)
+        if (tracing === undefined) continue
+        const nowMs = Date.now()
+        tracing.span('send', { space: space.name, origin, seq: seq + at }, nowMs, nowMs, { 'skein.peer': to })
+      }
+    },
+    repeated(sizeBytes) {
+      repeated()
+      repeatedBytes(sizeBytes)
+    },
+    stepped,
+    late(lagMs) {
+      worstLagMs = Math.max(worstLagMs, lagMs)
+    },
+    probed: (_node, tookMs) => probed(tookMs / 1000),
+    fellBehind(node) {
+      droppedPeer()
+      log.gossip.info({ peer: node }, 'a peer was too slow: it catches up later')
+    },
+    watcherFellBehind: () => droppedWatcher(),
     event: (event) => told(event, log, metrics),
     fault({ node, code, what }) {
       metrics.counter('peer_faults_total', { code })()
@@ -54,6 +106,29 @@ export function observerOf({ log, metrics, tracing }: ObserverParts): Observer {
     broken(error) {
       log.node.fatal({ err: error }, 'the node cannot go on: nothing more is written or said')
     },
+  }
+}
+
+type Count = (by?: number) => void
+
+/** Which deltas a batch took along: known only for traces, and for no more of them than a batch may hold. */
+class Uncommitted {
+  readonly #tracing: Tracing
+  #waiting: { readonly batch: number; readonly dot: Traced }[] = []
+
+  constructor(tracing: Tracing) {
+    this.#tracing = tracing
+  }
+
+  add(batch: number, dot: Traced): void {
+    if (this.#waiting.length < limits.tracedDeltas) this.#waiting.push({ batch, dot })
+  }
+
+  committed({ batch, durability, fromMs, tookMs }: Commit): void {
+    const from = this.#waiting.findIndex((one) => one.batch > batch)
+    for (const { dot } of this.#waiting.splice(0, from < 0 ? this.#waiting.length : from)) {
+      this.#tracing.span('commit', dot, fromMs, fromMs + tookMs, { 'skein.durability': durability })
+    }
   }
 }
 
@@ -119,6 +194,25 @@ function sessionOver(report: SessionReport, log: Log, metrics: Metrics): void {
   log.sync.debug({ space: space.name, peer, step, ...counts }, `session ${outcome}`)
 }
 
+/** Counts the answers of HTTP. */
+export function answersIn(metrics: Metrics): (answer: Answered) => void {
+  const counts = new Map<string, Count>()
+  const durations = new Map<string, (seconds: number) => void>()
+  return ({ method, route, status, seconds }) => {
+    const name = `${method} ${status} ${route}`
+    let count = counts.get(name)
+    if (count === undefined) {
+      count = metrics.counter('http_requests_total', { method, route, status: String(status) })
+      counts.set(name, count)
+    }
+    count()
+    if (seconds === undefined) return
+    let duration = durations.get(route)
+    if (duration === undefined) durations.set(route, (duration = metrics.histogram('http_request_seconds', { route })))
+    duration(seconds)
+  }
+}
+
 /** Gauges are read when somebody asks for the metrics; until then they cost nothing. */
 export function gaugesOf(metrics: Metrics, node: SkeinNode): void {
   const total = (of: (space: Space) => number) => () =>
@@ -138,6 +232,10 @@ export function gaugesOf(metrics: Metrics, node: SkeinNode): void {
   metrics.gauge('store_waiting_bytes', () => [[{}, node.replica.waitingBytes]])
   metrics.gauge('store_refusing', () => [[{}, node.status().state === 'open' ? 0 : 1]])
   metrics.gauge('links', () => [[{}, [...node.machine.peers].length]])
+  metrics.gauge('clock_skew_seconds', () =>
+    [...node.machine.peers].map((peer) => [{ peer: peer.node }, peer.skewMs / 1000] as const),
+  )
+  metrics.gauge('watchers', () => [[{}, node.watchers]])
   metrics.gauge('members', () => {
     const states = Map.groupBy(node.machine.membership.members(), ({ state }) => state)
     return [...states].map(([state, members]) => [{ state }, members.length] as const)

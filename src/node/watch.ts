@@ -55,13 +55,16 @@ export class WatchQueue {
     this.#last = from
   }
 
-  push(event: EntryChanged): void {
-    if (this.#ended) return
-    if (this.#queue.length >= limits.watchBuffer) {
+  /** False where its reader was too slow: what waited for it is a gap now. */
+  push(event: EntryChanged): boolean {
+    if (this.#ended) return true
+    const isFull = this.#queue.length >= limits.watchBuffer
+    if (isFull) {
       this.#queue = [{ kind: 'gap', space: event.space, cause: 'slow', token: this.#last }]
     }
     this.#queue.push(event)
     this.#wake?.()
+    return !isFull
   }
 
   /** What is queued is dropped: the reader is told to read instead, and to go on from this token. */

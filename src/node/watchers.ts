@@ -27,10 +27,13 @@ export class Watchers {
   readonly #node: string
   readonly #replica: Replica
   readonly #watchers = new Set<Watcher>()
+  /** A watcher was too slow and lost what waited for it. */
+  readonly #tooSlow: () => void
 
-  constructor(node: string, replica: Replica) {
+  constructor(node: string, replica: Replica, tooSlow: () => void) {
     this.#node = node
     this.#replica = replica
+    this.#tooSlow = tooSlow
   }
 
   get count(): number {
@@ -125,7 +128,9 @@ export class Watchers {
     for (const watcher of this.#watchers) {
       if (watcher.space !== event.space) continue
       try {
-        for (const change of this.#changes(watcher, event)) watcher.queue.push(change)
+        for (const change of this.#changes(watcher, event)) {
+          if (!watcher.queue.push(change)) this.#tooSlow()
+        }
       } catch {
         // A row that this watcher would show cannot be read. The write stands; the watcher goes on from here by reading.
         watcher.queue.skip(event.space.name, this.#token(event.space, event.place, event.delta))

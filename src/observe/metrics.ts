@@ -34,13 +34,13 @@ export const metricTable = {
   },
   deltas_total: {
     kind: 'counter',
-    help: 'Deltas: written here, sent, received and applied, received again, applied void.',
+    help: 'Deltas: written here, sent (to each peer), received and applied, received again (`repeated`), applied void.',
     labels: ['direction'],
   },
   delta_bytes_total: { kind: 'counter', help: 'Bytes of deltas, without their envelopes.', labels: ['direction'] },
   merge_seconds: {
     kind: 'histogram',
-    help: 'One step of the machine: everything that one message or one timer made it do.',
+    help: 'One step of the machine: everything that one message, one timer or the writes of one turn made it do.',
     labels: [],
     buckets: 'work',
   },
@@ -79,10 +79,14 @@ export const metricTable = {
   waiting_room: { kind: 'gauge', help: 'Deltas that wait for what they follow.', labels: [] },
   dropped_total: {
     kind: 'counter',
-    help: 'What was let go and is fetched another way: deltas nobody could complete, a slow peer, a slow watcher.',
+    help: 'What was let go and is fetched another way: `deltas` nobody could complete, the queue of a slow `peer`, that of a slow `watcher`.',
     labels: ['what'],
   },
-  clock_skew_seconds: { kind: 'gauge', help: "A peer's clock less ours, at its last greeting.", labels: ['peer'] },
+  clock_skew_seconds: {
+    kind: 'gauge',
+    help: "A linked peer's clock less ours, when it said hello; how long that was on its way is in it.",
+    labels: ['peer'],
+  },
   integrity_events_total: {
     kind: 'counter',
     help: 'Damage, forks and spaces that are at a loss. Any increase wants a look.',
@@ -125,7 +129,7 @@ export interface Metrics {
   /** A series, bound once: its answer takes one value. */
   histogram<Name extends HistogramName>(name: Name, labels: LabelsOf<Name>): (value: number) => void
   /** Asked when somebody reads the metrics, and only then. A second reading under one name replaces the first. */
-  gauge<Name extends GaugeName>(name: Name, read: () => Reading<Name>): void
+  gauge<Name extends GaugeName>(name: Name, read: () => Reading<Name> | Promise<Reading<Name>>): void
   /** All of it in the text format of Prometheus. */
   text(): Promise<string>
   readonly contentType: string
@@ -139,7 +143,7 @@ export function openMetrics(options: { readonly process?: boolean } = {}): Metri
   if (options.process === true) collectDefaultMetrics({ register: registry })
   const counters = new Map<string, Counter>()
   const histograms = new Map<string, Histogram>()
-  const readings = new Map<string, () => Reading<GaugeName>>()
+  const readings = new Map<string, () => Reading<GaugeName> | Promise<Reading<GaugeName>>>()
   const seen = new Map<string, Set<string>>()
 
   /** Names of peers and origins come and go without end; a scrape must not grow with them. */
@@ -190,10 +194,11 @@ export function openMetrics(options: { readonly process?: boolean } = {}): Metri
         help,
         labelNames,
         registers: [registry],
-        collect() {
+        async collect() {
+          const series = (await readings.get(name)?.()) ?? []
           metric.reset()
           let left: number = limits.metricLabelValues
-          for (const [labels, value] of readings.get(name)?.() ?? []) {
+          for (const [labels, value] of series) {
             if (left-- === 0) break
             metric.set({ ...labels }, value)
           }

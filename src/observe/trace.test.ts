@@ -1,28 +1,11 @@
-import { INVALID_SPAN_CONTEXT, context, trace } from '@opentelemetry/api'
-import type { Context, Span, SpanContext, SpanOptions, TracerProvider } from '@opentelemetry/api'
+import { INVALID_SPAN_CONTEXT, trace } from '@opentelemetry/api'
 import { afterEach, expect, test } from 'vitest'
 import { openTracing, traceOf } from './trace.ts'
+import { recording } from './trace.test-kit.ts'
 
 afterEach(() => trace.disable())
 
 const delta = { space: 'tasks', origin: 'a.1', seq: 7 }
-
-/** The least that an SDK does: it gives spans a name and remembers them. */
-function recording(): { provider: TracerProvider; spans: { name: string; options: SpanOptions; of: SpanContext }[] } {
-  const spans: { name: string; options: SpanOptions; of: SpanContext }[] = []
-  const tracer = {
-    startSpan(name: string, options: SpanOptions = {}, within: Context = context.active()): Span {
-      const above = trace.getSpanContext(within)
-      const of = { traceId: above?.traceId ?? 'f'.repeat(32), spanId: '1'.repeat(16), traceFlags: 1 }
-      spans.push({ name, options, of })
-      return trace.wrapSpanContext(of)
-    },
-    startActiveSpan: (): never => {
-      throw new Error('not used')
-    },
-  }
-  return { provider: { getTracer: () => tracer }, spans }
-}
 
 test('without an SDK there is no tracing', () => {
   expect(openTracing('n1')).toBeUndefined()

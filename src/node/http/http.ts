@@ -52,6 +52,8 @@ export interface HttpOptions {
   readonly origins?: readonly string[]
   /** What `/metrics` answers. */
   readonly metrics?: () => string | Promise<string>
+  /** Hears of every answer. */
+  readonly answered?: (answer: Answered) => void
   /** A pino logger, or one like it. Without it nothing is logged. */
   readonly logger?: FastifyBaseLogger
   /** Of one agent token. */
@@ -61,6 +63,16 @@ export interface HttpOptions {
   readonly stalledMs?: number
   /** How long requests may take to finish when the server closes. */
   readonly graceMs?: number
+}
+
+/** A request and what became of it, for metrics. */
+export interface Answered {
+  readonly method: string
+  /** The path of its route, with names of parameters in place of what stood there; `none` where no route took it. */
+  readonly route: string
+  readonly status: number
+  /** Undefined for streams, which last as long as their readers like. */
+  readonly seconds: number | undefined
 }
 
 export interface HttpServer extends AsyncDisposable {
@@ -180,7 +192,7 @@ function buildApp(
   gate: Gate,
   events: EventStreams,
   streams: Streams,
-  { logger }: HttpOptions,
+  { logger, answered }: HttpOptions,
 ): { readonly app: FastifyInstance; readonly servers: () => readonly [Server, Server] } {
   const made: Server[] = []
   const atSocket = new WeakSet<Socket>()
@@ -256,6 +268,18 @@ function buildApp(
     if (route.open !== true) callers.set(raw, gate.callerOf(raw, isAdminSocket))
     done()
   })
+  if (answered !== undefined) {
+    app.addHook('onResponse', (request, reply, done) => {
+      const isStream = String(reply.raw.getHeader('content-type')).startsWith('text/event-stream')
+      answered({
+        method: request.method,
+        route: request.routeOptions.url ?? 'none',
+        status: reply.raw.statusCode,
+        seconds: isStream ? undefined : reply.elapsedTime / 1000,
+      })
+      done()
+    })
+  }
   app.setErrorHandler<FastifyError>((error, request, reply) => {
     const told = problemFor(error)
     if (told.code === 'internal') request.log.error(error)
