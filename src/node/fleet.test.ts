@@ -164,3 +164,23 @@ test('a clock that is set back far, in a quiet moment, keeps nobody from diallin
   const before = failed
   await until(() => failed > before + 1)
 })
+
+test('who looks right after a write learns that the others have it; where all is known nobody is asked', async () => {
+  const [a, b] = (await fleet(2)) as [SkeinNode, SkeinNode]
+  const space = a.space('tasks')
+  const lacking = (): number => a.peers.list().reduce((sum, { spaces }) => sum + (spaces[0]?.peerLacks ?? 0), 0)
+  await space.counter('n').incr(1).reached({ peers: 1 })
+  await until(() => a.peers.list()[0]?.spaces.length === 1)
+  space.counter('n').incr(1)
+  expect(lacking()).toBe(1)
+  const before = a.network.traffic.sentMessages
+  const confirmed = a.fleet.confirm(15_000)
+  expect(a.network.traffic.sentMessages).toBeGreaterThan(before)
+  await confirmed
+  expect(lacking()).toBe(0)
+  expect(b.space('tasks').counter('n').get().value).toBe(2)
+  const after = a.network.traffic.sentMessages
+  const again = a.fleet.confirm(15_000)
+  expect(a.network.traffic.sentMessages).toBe(after)
+  await again
+})

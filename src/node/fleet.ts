@@ -123,6 +123,53 @@ export class Fleet {
   }
 
   /**
+   * Members say by themselves now and then what their disks have. Here those are asked of whom it is not known that they have
+   * what is here now, so that an answer about them is true a moment after a write. Nobody is asked where all is known, and
+   * nothing is promised: who does not answer within the time is behind, as far as is known.
+   */
+  async confirm(timeoutMs: number): Promise<void> {
+    const { machine, network } = this.#host
+    const open = machine.replica.spaces
+      .map((space) => ({ space, dots: this.#unconfirmed(space) }))
+      .filter(({ dots }) => dots.length > 0)
+    if (open.length === 0) return
+    // Looking costs origins times members: only after what may have changed it.
+    let isNews = false
+    const listener = ({ kind }: MachineEvent): void => {
+      isNews ||= kind === 'word' || kind === 'member'
+    }
+    const isDone = (): boolean => {
+      if (!isNews) return false
+      isNews = false
+      return open.every(({ space, dots }) => this.#holdersForSure(space).every((node) => this.#has(space, node, dots)))
+    }
+    this.#listeners.add(listener)
+    try {
+      await this.#wait(isDone, timeoutMs, undefined, () => {
+        for (const { space, dots } of open) network.take(() => machine.askStored(space, dots, this.#host.now()))
+      })
+    } finally {
+      this.#listeners.delete(listener)
+    }
+  }
+
+  /** The newest of each origin that some living member has not said to have on its disk. */
+  #unconfirmed(space: Space): Dot[] {
+    const { cut } = this.#host.machine.replica
+    const nodes = this.#holdersForSure(space)
+    return [...space.vector]
+      .filter(([origin, seq]) => nodes.some((node) => cut.storedBy(space.id, node, origin) < seq))
+      .map(([origin, seq]) => ({ origin, seq }))
+  }
+
+  #holdersForSure(space: Space): NodeId[] {
+    const { machine } = this.#host
+    return this.#holders(space)
+      .map(({ node }) => node)
+      .filter((node) => machine.holds(space, node) === true)
+  }
+
+  /**
    * Resolves when what is here now is on the disks of the members, and what they had is here. Writing may go on meanwhile.
    */
   async synced(spaces: readonly Space[], options: ReachOptions = {}): Promise<void> {

@@ -74,6 +74,8 @@ export interface FleetHealth {
 }
 
 export interface FleetView {
+  /** Asks those of whom it is not known that they have what is here, and gives them a moment to answer. */
+  confirm(): Promise<void>
   peers(): readonly PeerView[]
   /** Anti-entropy now, with every peer that holds the space, or any. */
   sync(space?: string): Promise<readonly SyncReport[]>
@@ -98,6 +100,7 @@ export function loneFleet(node: SkeinNode): FleetView {
     return found.vector
   }
   return {
+    confirm: () => Promise.resolve(),
     peers: () => [],
     sync: () => Promise.resolve([]),
     verify: (space) =>

@@ -10,6 +10,9 @@ import type { FleetView, PeerView, SyncReport, Verdict } from './fleet-view.ts'
 /** How long a comparison with every member may take. A guess: several rounds of anti-entropy. */
 const compareMs = 20_000
 
+/** How long a look at the fleet waits for words of its members. A guess: a sync of a disk and a round trip between continents. */
+const confirmMs = 200
+
 export function nodeFleet(node: SkeinNode): FleetView {
   const one = (name: string): Space => {
     const space = node.replica.find(name)
@@ -18,6 +21,7 @@ export function nodeFleet(node: SkeinNode): FleetView {
   }
   const some = (name: string | undefined): readonly Space[] => (name === undefined ? node.replica.spaces : [one(name)])
   return {
+    confirm: () => node.fleet.confirm(confirmMs),
     peers: () => node.peers.list().map((peer) => peerView(peer, node)),
     async sync(name) {
       const { spaces, exchanged } = await node.fleet.verify(some(name), { timeoutMs: compareMs })

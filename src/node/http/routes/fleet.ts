@@ -22,7 +22,7 @@ export const fleetRoutes: readonly Route[] = [
   {
     method: 'GET',
     path: '/v1/status',
-    says: 'How the node is.',
+    says: 'How the node is. It asks members of whom it is not known what their disks have, and gives them 200 ms to answer.',
     answers: {
       200: {
         says: 'Its state: `open`; `full` or `failing` while the disk refuses writes; `closed`.',
@@ -40,20 +40,22 @@ export const fleetRoutes: readonly Route[] = [
       },
     },
     codes: [],
-    handle({ service, caller }) {
+    async handle({ service, caller }) {
       service.mayLook(caller)
       const { node, fleet } = service
+      await fleet.confirm()
       return { body: { ...node.status(), spaces: service.spaces(caller), peers: fleet.peers(), fleet: fleet.health() } }
     },
   },
   {
     method: 'GET',
     path: '/v1/peers',
-    says: 'The other nodes, and how far apart this node and they are.',
+    says: 'The other nodes, and how far apart this node and they are; asked as for the status.',
     answers: { 200: { says: 'All that this node knows of.', schema: object({ peers: listOf(peer) }) } },
     codes: [],
-    handle({ service, caller }) {
+    async handle({ service, caller }) {
       service.mayLook(caller)
+      await service.fleet.confirm()
       return { body: { peers: service.fleet.peers() } }
     },
   },
