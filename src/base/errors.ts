@@ -130,13 +130,13 @@ export const errorTable = {
     action: 'Ask the node for the space again; that opens its new generation.',
   },
   busy: {
-    meaning: 'More bytes wait for the disk than the bound allows.',
+    meaning: 'More waits for the disk, or in a client for its node, than the bound allows.',
     state: 'unchanged',
     retry: true,
     action: 'Await `durable` of an earlier write, then try again.',
   },
   closed: {
-    meaning: 'The node is closed, or closing.',
+    meaning: 'The node, or the client that was asked, is closed or closing.',
     state: 'what was acknowledged as durable is kept; what still waited for the disk may be lost',
     retry: false,
     action: 'Open the node again.',
@@ -365,6 +365,13 @@ export const errorTable = {
     state: 'unchanged',
     retry: true,
     action: 'Stop whoever has it, or choose another address.',
+  },
+  unanswered: {
+    meaning:
+      'A write was sent and its answer never came: its caller gave up, the client was closed, or another node answers there now.',
+    state: 'unknown: the write was applied once, or not at all',
+    retry: false,
+    action: 'Read what it would have changed, then decide.',
   },
   behind: {
     meaning: 'This node has not yet applied what the token names.',

@@ -139,6 +139,10 @@ export const limits = {
   idempotencyMs: 86_400_000,
   /** Characters of an Idempotency-Key. */
   idempotencyKeyLength: 255,
+  /** Answers of one session of the stream that its client has not confirmed. */
+  sessionAnswers: 4096,
+  /** Sessions with such answers; of more the one that was opened first is forgotten. */
+  sessions: 1024,
   /** Agent tokens of a node. */
   agentTokens: 1000,
   /** Rights in one agent token. */
@@ -151,6 +155,14 @@ export const limits = {
   streamWatches: 256,
   /** Bytes that wait for a slow reader of a watch or a stream; beyond, changes wait in its watch. */
   streamBufferBytes: 1_048_576,
+  /** Requests of a client that are not answered yet, waiting for the node included; beyond, it is `busy`. A guess: ten full streams. */
+  clientRequests: 10_240,
+  /** Characters of those requests. */
+  clientCharacters: 16_777_216,
+  /** Characters that a client gathers into one frame, and that wait in its socket. A guess: some hundred requests. */
+  clientFrameCharacters: 131_072,
+  /** Bytes of one frame that a client takes in: a few hundred full pages would not fit, and no server gathers them. */
+  clientFrameBytes: 67_108_864,
   /** Values of one label of a metric; what is beyond counts as `other`. A guess: a screen holds fewer. */
   metricLabelValues: 64,
   /** Deltas of one batch whose way to the disk is traced; those beyond have no such span. A guess: no trace viewer shows more. */

@@ -103,8 +103,11 @@ export class Watch implements AsyncIterableIterator<WatchEvent, void, void>, Asy
   readonly #events: AsyncGenerator<WatchEvent, void, void>
   readonly #stop: () => void
   #left = false
+  /** Where it begins: watching with `since` this token tells the same, and what came after. */
+  readonly token: string
 
-  constructor(events: AsyncGenerator<WatchEvent, void, void>, stop: () => void) {
+  constructor(events: AsyncGenerator<WatchEvent, void, void>, stop: () => void, token: string) {
+    this.token = token
     this.#events = events
     this.#stop = stop
   }

@@ -15,6 +15,9 @@ import type { WatchOptions } from './handles.ts'
 import { Watch, WatchQueue } from './watch.ts'
 import type { EntryChanged, WatchEvent } from './watch.ts'
 
+/** A token that names the beginning of any space: for who watched before the space was there. */
+const beginning = 'w0'
+
 interface Watcher {
   readonly space: Space
   readonly prefix: string
@@ -64,12 +67,13 @@ export class Watchers {
       signal?.removeEventListener('abort', stop)
       watcher.queue.end()
     }
-    const queue = new WatchQueue(from === until ? here : (since ?? here))
+    const begin = from === undefined || from === until ? here : (since ?? here)
+    const queue = new WatchQueue(begin)
     const watcher: Watcher = { space, prefix, exact, queue, stop }
     this.#watchers.add(watcher)
     signal?.addEventListener('abort', stop)
     if (signal?.aborted === true) stop()
-    return new Watch(this.#events(watcher, from, until, here), stop)
+    return new Watch(this.#events(watcher, from, until, here), stop, begin)
   }
 
   async *#events(
@@ -181,6 +185,7 @@ export class Watchers {
 
   /** Where a token points; undefined when this replica's history is not the one that it came from. */
   #placeOf(space: Space, token: unknown): number | undefined {
+    if (token === beginning) return 0
     const match = /^w1\.([0-9a-f]{16})\.(\d+)\.([0-9a-z]{1,11})\.(?:(\+?)([0-9a-f]{32})-([0-9a-z]{1,11}))?$/.exec(
       String(token),
     )

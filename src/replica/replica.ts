@@ -28,6 +28,12 @@ import { Space, readSpaceFacts } from './space.ts'
 import type { PruneLine, Retention, SpaceHome } from './space.ts'
 import type { Room } from './waiting.ts'
 
+/** A row of the driver's own; nothing removes it. */
+type LocalRow = Uint8Array | (() => Uint8Array | undefined) | undefined
+
+/** What a row that is asked for later counts towards what waits. A guess. */
+const askedRowBytes = 128
+
 export interface ReplicaConfig {
   /** 16 hexadecimal digits that stay the same for the node. */
   readonly node: string
@@ -114,7 +120,7 @@ export class Replica {
   readonly #room: Room = { deltas: 0, bytes: 0 }
   #removals: Uint8Array[] = []
   /** Rows of the driver's own, by their key as a binary string; undefined removes. */
-  #local = new Map<string, Uint8Array | undefined>()
+  #local = new Map<string, LocalRow>()
   /** The batch that changes are gathered for. */
   #batch = 1
   #gatheredBytes = 0
@@ -433,13 +439,14 @@ export class Replica {
 
   /**
    * Puts, or without a value removes, a row of the node's own (see localKey) with the next batch: with the change that was
-   * made in the same step, or not at all. It is no part of any space and goes to no peer.
+   * made in the same step, or not at all. It is no part of any space and goes to no peer. A row that many changes add to is
+   * asked for when the batch is taken.
    */
-  keep(key: Uint8Array, value: Uint8Array | undefined): number {
+  keep(key: Uint8Array, value: LocalRow): number {
     this.#whole()
     assert(key[0] === table.local, 'only local rows are kept')
     this.#local.set(binaryString(key), value)
-    this.#gatheredBytes += key.length + (value?.length ?? 0)
+    this.#gatheredBytes += key.length + (typeof value === 'function' ? askedRowBytes : (value?.length ?? 0))
     return this.#batch
   }
 
@@ -469,7 +476,8 @@ export class Replica {
     for (const space of this.#flushing) space.flush(sink)
     for (const key of this.#removals) sink.del(key)
     this.#removals = []
-    for (const [key, value] of this.#local) {
+    for (const [key, row] of this.#local) {
+      const value = typeof row === 'function' ? row() : row
       if (value === undefined) sink.del(fromBinaryString(key))
       else sink.put(fromBinaryString(key), value)
     }

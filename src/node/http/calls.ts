@@ -4,6 +4,7 @@ import { limits } from '../../base/limits.ts'
 import type { Durability } from '../receipt.ts'
 import type { Caller } from '../security/caller.ts'
 import type { KeyedOperation, Operation, Service, WriteAnswer, WriteRequest } from './service.ts'
+import type { Session } from './sessions.ts'
 import { matches } from './version.ts'
 import { durably, waitOf } from './waiting.ts'
 
@@ -19,7 +20,7 @@ type Kind = 'text' | 'whole' | 'truth' | 'texts' | 'operation' | 'operations'
 interface Call {
   /** Answers the request when its arguments are of their kinds; throws otherwise. */
   check(ask: Ask): Ask
-  run(service: Service, caller: Caller, ask: Ask): unknown
+  run(service: Service, caller: Caller, ask: Ask, session: Session | undefined): unknown
 }
 
 const isOfKind: Readonly<Record<Kind, (value: unknown) => boolean>> = {
@@ -95,6 +96,7 @@ const writing: Readonly<Record<string, Kind>> = {
   durability: 'text',
   ttlMs: 'whole',
   idempotencyKey: 'text',
+  once: 'whole',
   wait: 'text',
   timeoutMs: 'whole',
 }
@@ -129,17 +131,17 @@ export const calls: Readonly<Record<string, Call>> = {
     }
     return ask['after'] === undefined ? list() : afterwards(service, caller, ask, list)
   }),
-  op: call({ space: 'text', key: 'text', operation: 'operation' }, conditional, (service, caller, ask) => {
+  op: call({ space: 'text', key: 'text', operation: 'operation' }, conditional, (service, caller, ask, session) => {
     const { space, key } = ask as Ask & Asked
-    return service.operate(caller, space, key, ask['operation'] as Operation, requestOf(ask)).then(shown)
+    return service.operate(caller, space, key, ask['operation'] as Operation, requestOf(ask, session)).then(shown)
   }),
-  delete: call({ space: 'text', key: 'text' }, conditional, (service, caller, ask) => {
+  delete: call({ space: 'text', key: 'text' }, conditional, (service, caller, ask, session) => {
     const { space, key } = ask as Ask & Asked
-    return service.remove(caller, space, key, requestOf(ask)).then(shown)
+    return service.remove(caller, space, key, requestOf(ask, session)).then(shown)
   }),
-  transact: call({ space: 'text', operations: 'operations' }, writing, (service, caller, ask) => {
+  transact: call({ space: 'text', operations: 'operations' }, writing, (service, caller, ask, session) => {
     const { space } = ask as Ask & Asked
-    return service.transact(caller, space, ask['operations'] as readonly KeyedOperation[], requestOf(ask))
+    return service.transact(caller, space, ask['operations'] as readonly KeyedOperation[], requestOf(ask, session))
   }),
   history: call({ space: 'text', key: 'text' }, paged, (service, caller, ask) => {
     const { space, key } = ask as Ask & Asked
@@ -183,7 +185,7 @@ function shown({ entry: _entry, ...answer }: WriteAnswer): unknown {
   return answer
 }
 
-function requestOf(ask: Ask): WriteRequest {
+function requestOf(ask: Ask, session: Session | undefined): WriteRequest {
   const { wait, timeoutMs, idempotencyKey } = ask
   if (
     typeof idempotencyKey === 'string' &&
@@ -193,7 +195,14 @@ function requestOf(ask: Ask): WriteRequest {
       argument: 'idempotencyKey',
     })
   }
+  const number = whole(ask['once'])
+  if (number !== undefined && (number === 0 || session === undefined || idempotencyKey !== undefined)) {
+    throw new SkeinError('invalid_argument', 'once is a number from 1, of the session that was opened', {
+      argument: 'once',
+    })
+  }
   return {
+    ...(number !== undefined && session !== undefined && { once: { session, number } }),
     agent: text(ask['agent']),
     reason: text(ask['reason']),
     durability: ask['durability'] as Durability | undefined,

@@ -32,6 +32,7 @@ import { taken } from './route.ts'
 import type { Route } from './route.ts'
 import { routes } from './routes/table.ts'
 import { Service } from './service.ts'
+import { Sessions } from './sessions.ts'
 import { Streams, refuse } from './stream.ts'
 
 export interface HttpOptions {
@@ -122,7 +123,8 @@ export async function createHttp(options: HttpOptions): Promise<HttpServer> {
   }
   const graceMs = options.graceMs ?? defaultGraceMs
   const events = new EventStreams(timing)
-  const streams = new Streams(service, events, timing, (error) => options.logger?.error(error))
+  const report = (error: unknown): void => options.logger?.error(error)
+  const streams = new Streams(service, await Sessions.open(node), events, timing, report)
   const { app, servers } = buildApp(service, gate, events, streams, options)
   await app.ready()
   const [main, admin] = servers()

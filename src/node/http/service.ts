@@ -20,7 +20,8 @@ import type { Caller, Right } from '../security/caller.ts'
 import type { FleetView, Reached, SyncReport, Verdict, Visibility } from './fleet-view.ts'
 import { fieldFilters, passes } from './filters.ts'
 import { fingerprintOf } from './idempotency.ts'
-import type { Idempotency } from './idempotency.ts'
+import type { Idempotency, Replayed } from './idempotency.ts'
+import type { Session } from './sessions.ts'
 import { fromBase64, jsonOf, sealed, unsealed } from './json.ts'
 import { matches, parseVersion, versionAfter } from './version.ts'
 import { settled } from './waiting.ts'
@@ -34,6 +35,8 @@ export interface WriteRequest {
   readonly ifMatch?: string | undefined
   readonly ifNoneMatch?: string | undefined
   readonly idempotencyKey?: string | undefined
+  /** The same for a client of the stream: which of the writes of its session this is. */
+  readonly once?: { readonly session: Session; readonly number: number } | undefined
   readonly wait: Wait
 }
 
@@ -217,7 +220,7 @@ export class Service {
     request: WriteRequest,
     make: (handle: SpaceHandle) => { readonly receipt: Receipt<unknown>; readonly told: Told },
   ): Promise<WriteAnswer> {
-    const { idempotencyKey, wait } = request
+    const { idempotencyKey, once, wait } = request
     checkName(space, 'space name', limits.spaceNameBytes)
     for (const key of keys) must(caller, 'write', space, checkKey(key))
     const agent = agentOf(caller, request.agent)
@@ -226,18 +229,23 @@ export class Service {
       const { reason, ttlMs, ifMatch, ifNoneMatch } = request
       fingerprint = fingerprintOf([space, keys, asked, agent, reason, ttlMs, ifMatch, ifNoneMatch])
       const before = this.#idempotency.replay(caller.id, idempotencyKey, fingerprint)
-      if (before !== undefined) {
-        const told = before.answer as unknown as Told
-        return { ...told, ...(await settled(this.fleet, space, told.version, before.durable, wait)), replayed: true }
-      }
+      if (before !== undefined) return this.#repeated(space, before, wait)
     }
+    const before = once?.session.replay(once.number)
+    if (before !== undefined) return this.#repeated(space, before, wait)
     const handle = this.#writable(space).as(settingsOf(agent, request))
     const { receipt, told } = make(handle)
     if (idempotencyKey !== undefined) {
       this.#idempotency.keep(caller.id, idempotencyKey, fingerprint, told as unknown as Value)
     }
+    once?.session.keep(once.number, told as unknown as Value)
     // The version and not the write alone: one that said nothing new waits for what it found.
     return { ...told, ...(await settled(this.fleet, space, told.version, () => receipt.durable, wait)) }
+  }
+
+  async #repeated(space: string, { answer, durable }: Replayed, wait: Wait): Promise<WriteAnswer> {
+    const told = answer as unknown as Told
+    return { ...told, ...(await settled(this.fleet, space, told.version, durable, wait)), replayed: true }
   }
 
   #condition(

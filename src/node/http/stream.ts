@@ -18,6 +18,7 @@ import type { Ask } from './calls.ts'
 import type { EventStreams, EventTiming } from './events.ts'
 import { problemOf } from './problem.ts'
 import type { Service } from './service.ts'
+import type { Session, Sessions } from './sessions.ts'
 
 /** What a client may offer as its subprotocol; one that offers none gets the same. */
 export const streamProtocol = 'skein.1'
@@ -29,6 +30,7 @@ const notAllowed = 1008
 
 export class Streams {
   readonly #service: Service
+  readonly #sessions: Sessions
   readonly #places: EventStreams
   readonly #timing: EventTiming
   readonly #report: (error: unknown) => void
@@ -42,8 +44,15 @@ export class Streams {
   readonly #open = new Set<Connection>()
 
   /** `report` is told of what nobody foresaw. */
-  constructor(service: Service, places: EventStreams, timing: EventTiming, report: (error: unknown) => void) {
+  constructor(
+    service: Service,
+    sessions: Sessions,
+    places: EventStreams,
+    timing: EventTiming,
+    report: (error: unknown) => void,
+  ) {
     this.#service = service
+    this.#sessions = sessions
     this.#report = report
     this.#places = places
     this.#timing = timing
@@ -60,7 +69,7 @@ export class Streams {
       return
     }
     this.#server.handleUpgrade(request, socket, head, (webSocket) => {
-      const connection = new Connection(this.#service, webSocket, admit, this.#timing, this.#report)
+      const connection = new Connection(this.#service, this.#sessions, webSocket, admit, this.#timing, this.#report)
       this.#open.add(connection)
       webSocket.on('close', () => this.#open.delete(connection))
     })
@@ -84,6 +93,8 @@ class Connection {
   #waiting: unknown[] = []
   #underWay = 0
   #isBeginning = false
+  readonly #sessions: Sessions
+  #session: Session | undefined = undefined
   /** As of its last frame. */
   #caller: Caller | undefined = undefined
   readonly #watches = new Map<number, AbortController>()
@@ -98,12 +109,14 @@ class Connection {
 
   constructor(
     service: Service,
+    sessions: Sessions,
     socket: WebSocket,
     admit: (requests: number) => Caller,
     timing: EventTiming,
     report: (error: unknown) => void,
   ) {
     this.#service = service
+    this.#sessions = sessions
     this.#socket = socket
     this.#admit = admit
     this.#report = report
@@ -206,15 +219,30 @@ class Connection {
   }
 
   #answer(caller: Caller, id: number, ask: Ask): unknown {
+    if (ask.do === 'session') return this.#open(caller, ask)
     if (ask.do === 'watch') return this.#watch(caller, id, ask)
     if (ask.do === 'unwatch') return this.#unwatch(ask)
     // Only what is a string is looked up: anything else would be made one first, however large it is.
     const call = typeof ask.do === 'string' && Object.hasOwn(calls, ask.do) ? calls[ask.do] : undefined
     if (call === undefined) {
-      const known = [...Object.keys(calls), 'watch', 'unwatch']
+      const known = [...Object.keys(calls), 'session', 'watch', 'unwatch']
       throw new SkeinError('invalid_argument', `do is one of ${known.join(', ')}`, { argument: 'do' })
     }
-    return call.run(this.#service, caller, call.check(ask))
+    return call.run(this.#service, caller, call.check(ask), this.#session)
+  }
+
+  /** Names the session of the writes that follow, and says up to which of them the client has its answers. */
+  #open(caller: Caller, { session, confirmed = 0 }: Ask): { readonly kept: number } {
+    if (typeof session !== 'string' || typeof confirmed !== 'number' || !Number.isSafeInteger(confirmed)) {
+      throw new SkeinError('invalid_argument', 'session takes a session and up to which number it is confirmed')
+    }
+    if (this.#session?.name !== `${caller.id}/${session}`) {
+      const opened = this.#sessions.open(caller.id, session)
+      if (this.#session !== undefined) this.#sessions.leave(this.#session)
+      this.#session = opened
+    }
+    this.#session.confirm(confirmed)
+    return { kept: this.#session.size }
   }
 
   #failed(id: number, error: unknown): void {
@@ -230,7 +258,7 @@ class Connection {
     this.#tellIdle()
   }
 
-  #watch(caller: Caller, id: number, ask: Ask): { readonly watching: true } {
+  #watch(caller: Caller, id: number, ask: Ask): { readonly watching: true; readonly token: string } {
     if (this.#watches.size >= limits.streamWatches) {
       throw new SkeinError('rate_limited', `a stream has at most ${limits.streamWatches} watches`)
     }
@@ -240,7 +268,7 @@ class Connection {
     const events = this.#service.watch(caller, space, { prefix, key, since, signal: stop.signal })
     this.#watches.set(id, stop)
     void this.#forward(id, events, stop)
-    return { watching: true }
+    return { watching: true, token: events.token }
   }
 
   #unwatch({ watch }: Ask): { readonly watching: false } {
@@ -347,6 +375,7 @@ class Connection {
 
   #over(): void {
     this.#isOver = true
+    if (this.#session !== undefined) this.#sessions.leave(this.#session)
     clearInterval(this.#heartbeat)
     clearTimeout(this.#stalled)
     for (const watch of this.#watches.values()) watch.abort()
