@@ -250,26 +250,31 @@ describe('what the documents say', () => {
   })
 
   /** All `ts` blocks of a page, one after the other, are one program: it must run as it would for a reader. */
-  test.each(['README.md', 'docs/EMBEDDING.md', 'docs/SIMULATION.md'])('the code in %s runs', async (path) => {
-    const text = await read(path)
-    const code = [...text.matchAll(/^```ts\n([\s\S]*?)^```$/gm)].map(([, block = '']) => block).join('\n')
-    expect(code).not.toBe('')
-    const folder = await mkdtemp(join(tmpdir(), 'skein-docs-'))
-    try {
-      await mkdir(join(folder, 'node_modules'))
-      await symlink(join(root, 'examples'), join(folder, 'node_modules', 'skein'), 'junction')
-      for (const name of ['zod', 'yjs', '@automerge']) {
-        await symlink(join(root, 'node_modules', name), join(folder, 'node_modules', name), 'junction')
+  test.each(['README.md', 'docs/EMBEDDING.md', 'docs/SIMULATION.md', 'docs/CLIENT.md'])(
+    'the code in %s runs',
+    async (path) => {
+      const text = await read(path)
+      const code = [...text.matchAll(/^```ts\n([\s\S]*?)^```$/gm)].map(([, block = '']) => block).join('\n')
+      expect(code).not.toBe('')
+      const folder = await mkdtemp(join(tmpdir(), 'skein-docs-'))
+      try {
+        await mkdir(join(folder, 'node_modules'))
+        await symlink(join(root, 'examples'), join(folder, 'node_modules', 'skein'), 'junction')
+        for (const name of ['zod', 'yjs', '@automerge']) {
+          await symlink(join(root, 'node_modules', name), join(folder, 'node_modules', name), 'junction')
+        }
+        await writeFile(join(folder, 'package.json'), '{ "type": "module" }')
+        await using node = path === 'docs/CLIENT.md' ? await daemon(['--dir', join(folder, 'data')]) : undefined
+        const given = node === undefined ? '' : `const nodeUrl = '${node.ready.http}'\n`
+        await writeFile(join(folder, 'page.ts'), given + code)
+        const { status, complaints } = await run('page.ts', folder)
+        expect(complaints).toBe('')
+        expect(status).toBe(0)
+      } finally {
+        await rm(folder, { recursive: true, force: true })
       }
-      await writeFile(join(folder, 'package.json'), '{ "type": "module" }')
-      await writeFile(join(folder, 'page.ts'), code)
-      const { status, complaints } = await run('page.ts', folder)
-      expect(complaints).toBe('')
-      expect(status).toBe(0)
-    } finally {
-      await rm(folder, { recursive: true, force: true })
-    }
-  })
+    },
+  )
 })
 
 function run(file: string, cwd: string): Promise<{ status: number | null; complaints: string }> {

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 
 const folder = join(import.meta.dirname, '..', 'examples')
-const notExamples = ['skein.ts', 'testing.ts']
+const notExamples = ['skein.ts', 'testing.ts', 'client-entry.ts']
 const names = (await readdir(folder)).filter((name) => name.endsWith('.ts') && !notExamples.includes(name))
 
 /** The comment lines after the last `// prints:`, which must end the file. */

@@ -18,6 +18,8 @@ export interface Room {
   readonly pure: boolean
   /** The packages it may import. `node:` modules stand here for a pure room only; the others may use them all. */
   readonly packages?: readonly Allowance[]
+  /** The rooms of which it may import types, which are gone at run time, and nothing else. */
+  readonly types?: readonly string[]
   /** In one sentence, what lives here. */
   readonly says: string
 }
@@ -168,6 +170,14 @@ export const rooms: readonly Room[] = [
     says: 'The driver loop round the machine, the handles, HTTP. It obeys and decides nothing.',
   },
   {
+    at: 'client/',
+    imports: ['base/'],
+    types: ['node/', 'crdt/'],
+    pure: false,
+    packages: [{ name: 'ws', why: 'the WebSocket of the stream: Node has none that takes a socket file or a token' }],
+    says: 'A node in another process, through its stream. Nothing of the node is loaded.',
+  },
+  {
     at: 'open.ts',
     imports: embedded,
     pure: false,
@@ -208,7 +218,12 @@ export const rooms: readonly Room[] = [
 ]
 
 /** Where the program starts: every file of src/ must be reachable from one of these, or from a test. */
-export const entryPoints: readonly string[] = ['src/index.ts', 'src/cli/main.ts', 'src/testing/index.ts']
+export const entryPoints: readonly string[] = [
+  'src/index.ts',
+  'src/client/index.ts',
+  'src/cli/main.ts',
+  'src/testing/index.ts',
+]
 
 /**
  * Files that prove things need no purity. Laws and suites are tests that are handed their subject, a kit is what the

@@ -70,6 +70,7 @@ function pathProblem(file: SourceFile, room: Room, one: Import): string | undefi
     return `imports ${target}: laws, suites and kits belong to tests, sim/ and testing/`
   const there = roomOf(target)
   if (there === undefined || there === room || room.imports.includes(there.at)) return undefined
+  if (one.typeOnly && room.types?.includes(there.at) === true) return undefined
   if (file.path.endsWith('.test.ts') && there.at !== 'cli/') return undefined // a test may look upward
   const allowed = room.imports.length === 0 ? 'nothing' : `only ${room.imports.join(', ')}`
   return `imports ${target}: ${room.at} may import ${allowed}, because imports point one way (test/layers.ts)`

@@ -1,0 +1,2 @@
+/** What `skein/client` means inside this folder. */
+export * from '../src/client/index.ts'
