@@ -5,10 +5,11 @@
 import { connect } from 'node:net'
 import type { Socket } from 'node:net'
 import { WebSocket } from 'ws'
+import { connect as connectClient } from '../src/client/index.ts'
 import { mixedWrites } from './data.ts'
 
 export interface Job {
-  readonly kind: 'constant' | 'read' | 'write' | 'stream'
+  readonly kind: 'constant' | 'read' | 'write' | 'stream' | 'client'
   readonly port: number
   readonly count: number
   /** Connections over HTTP, requests under way on a stream. */
@@ -104,8 +105,23 @@ async function overStream({ port, count, atOnce }: Job): Promise<number> {
   return tookMs
 }
 
+async function overClient({ port, count, atOnce }: Job): Promise<number> {
+  await using client = await connectClient({ node: `http://127.0.0.1:${port}` })
+  const tasks = client.space('tasks')
+  const writes = mixedWrites(count)
+  let next = 0
+  const writer = async (): Promise<void> => {
+    for (let write = writes[next++]; write !== undefined; write = writes[next++]) {
+      await tasks.record(write.key).set(write.fields).durable
+    }
+  }
+  const startedMs = performance.now()
+  await Promise.all(Array.from({ length: atOnce }, writer))
+  return performance.now() - startedMs
+}
+
 process.on('message', (job: Job) => {
-  const took = job.kind === 'stream' ? overStream(job) : overHttp(job)
+  const took = job.kind === 'stream' ? overStream(job) : job.kind === 'client' ? overClient(job) : overHttp(job)
   took.then(
     (ms) => process.send?.({ ms }),
     (error: unknown) => process.send?.({ failed: String(error) }),

@@ -47,7 +47,7 @@ async function constantServer(): Promise<{ readonly port: number; readonly close
   return { port: (app.server.address() as AddressInfo).port, close: () => app.close() }
 }
 
-const kinds = ['constant', 'read', 'write', 'stream', 'embedded', 'embedded, waiting'] as const
+const kinds = ['constant', 'read', 'write', 'stream', 'client', 'embedded', 'embedded, waiting'] as const
 type Kind = (typeof kinds)[number]
 
 const does: Readonly<Record<Kind, string>> = {
@@ -55,6 +55,7 @@ const does: Readonly<Record<Kind, string>> = {
   read: `GET of a record, ${atOnce} connections`,
   write: `POST of one record set, answered when durable (os), ${atOnce} connections`,
   stream: `the same operation over one WebSocket, ${underWay} under way`,
+  client: `record(key).set({ field }) of skein/client over one WebSocket, ${underWay} writers that each await durable`,
   embedded: `record(key).set({ field }) in the server's process, durable (os) awaited after each ${together}`,
   'embedded, waiting': `the same by ${atOnce} writers, each awaiting durable before it writes again`,
 }
@@ -99,7 +100,7 @@ async function rate(kind: Kind, client: ChildProcess, count: number): Promise<nu
       for (const { key, fields } of mixedWrites(count)) space.record(key).set(fields)
       await node.flush()
     }
-    return await ask(client, { kind, port: http.port, count, atOnce: kind === 'stream' ? underWay : atOnce } as Job)
+    return await ask(client, { kind, port: http.port, count, atOnce: kind === 'stream' || kind === 'client' ? underWay : atOnce } as Job)
   } finally {
     await http.close()
     await node.close()
@@ -120,6 +121,7 @@ const against: Scenario = {
       read: requests,
       write: writes,
       stream: writes,
+      client: writes,
       embedded: writes,
       'embedded, waiting': writes,
     }
@@ -157,6 +159,7 @@ const against: Scenario = {
         goal: { atLeast: 1 },
       },
       { name: 'stream / HTTP writes', unit: 'x', value: ratio('stream', httpWrites), goal: { atLeast: 3 } },
+      { name: 'skein/client / HTTP writes', unit: 'x', value: ratio('client', httpWrites), goal: { atLeast: 3 } },
       { name: 'embedded / HTTP writes', unit: 'x', value: ratio('embedded', httpWrites), goal: { atLeast: 10 } },
       ...kinds.map((kind): Figure => ({ name: kind, unit: 'ops/s', value: spread(of(kind)) })),
     ]
