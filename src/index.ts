@@ -3,6 +3,9 @@
 // Opening a node
 export { openNode } from './open.ts'
 export type { OpenOptions } from './open.ts'
+export { openOrConnect } from './open-or-connect.ts'
+export type { OpenOrConnectOptions } from './open-or-connect.ts'
+export type { SkeinClient } from './client/client.ts'
 export type { NodeStatus, SkeinNode } from './node/node.ts'
 export type { Retention } from './replica/space.ts'
 

@@ -44,7 +44,7 @@ const driverParts: readonly string[] = [...machineParts, 'node/links.ts', 'node/
 const embedded: readonly string[] = [...driverParts, 'node/', ...adapters]
 
 /** What `skein` offers is put together here. */
-const compositions: readonly string[] = ['open.ts', 'backup.ts']
+const compositions: readonly string[] = ['open.ts', 'open-or-connect.ts', 'backup.ts', 'client/']
 
 const standardSchema: Allowance = {
   name: '@standard-schema/spec',
@@ -183,6 +183,12 @@ export const rooms: readonly Room[] = [
     pure: false,
     packages: [standardSchema],
     says: 'openNode: the composition root of an embedded node.',
+  },
+  {
+    at: 'open-or-connect.ts',
+    imports: [...embedded, 'open.ts', 'client/'],
+    pure: false,
+    says: 'openOrConnect: one node for the processes of a host, in the first of them.',
   },
   {
     at: 'backup.ts',

@@ -27,8 +27,16 @@ import { usualNode } from './client.ts'
 import { OutOfReach, UsageError } from './command.ts'
 import type { Answer, Call } from './command.ts'
 import { lineOf } from './commands/config.ts'
-import { directoryBytes, dropOwner, noteOwner, operatorTokenPath, ownerOf, socketPath, tokensPath } from './data-dir.ts'
 import { program, quoted } from './program.ts'
+import {
+  directoryBytes,
+  dropOwner,
+  noteOwner,
+  operatorTokenPath,
+  ownerOf,
+  socketPath,
+  tokensPath,
+} from '../node/data-dir.ts'
 import { resolveSettings, textOf } from './settings.ts'
 import { countText } from './screen.ts'
 

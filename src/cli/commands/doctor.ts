@@ -45,7 +45,7 @@ async function examine(call: Call): Promise<Answer> {
     import('../../base/errors.ts'),
     import('../../open.ts'),
     import('../../store/level.ts'),
-    import('../data-dir.ts'),
+    import('../../node/data-dir.ts'),
     import('../up.ts'),
   ])
   if (!existsSync(dir)) throw new OutOfReach('store_foreign', `there is no directory ${dir}`, 'Say which with --dir.')

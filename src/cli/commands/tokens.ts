@@ -9,8 +9,8 @@ import type { Right } from '../../node/security/caller.ts'
 import type { TokenStore } from '../../node/security/tokens.ts'
 import { OutOfReach, UsageError } from '../command.ts'
 import type { Call, Command, Options } from '../command.ts'
-import { tokensPath } from '../data-dir.ts'
 import { program } from '../program.ts'
+import { tokensPath } from '../../node/data-dir.ts'
 
 const dirOption: Options = { dir: { takes: 'DIR', help: 'The data directory of the node (skein-data).' } }
 

@@ -41,10 +41,12 @@ export interface HttpOptions {
   readonly fleet?: FleetView
   /** The address to listen on. Beyond loopback it takes tokens. */
   readonly host?: string
-  /** 0 for any that is free. */
-  readonly port?: number
+  /** 0 for any that is free; false for none, where a socket is enough. */
+  readonly port?: number | false
   /** A socket in the data directory, for whoever may open the file: full rights. */
   readonly socketPath?: string
+  /** False: the process may end while it listens. */
+  readonly holdsProcess?: boolean
   /** Without it there are no tokens, and whoever is on this host may do everything. */
   readonly tokens?: TokenStore
   /** Names that this host is called by, beside those of loopback and `host`. */
@@ -77,8 +79,9 @@ export interface Answered {
 }
 
 export interface HttpServer extends AsyncDisposable {
-  /** As `http://127.0.0.1:7401`. */
+  /** As `http://127.0.0.1:7401`; without a port `unix:` and the path of the socket. */
   readonly url: string
+  /** 0 where there is none. */
   readonly port: number
   readonly socketPath: string | undefined
   /** Nobody needs a token: everybody on this host has all rights. Worth telling at start. */
@@ -108,6 +111,9 @@ export async function createHttp(options: HttpOptions): Promise<HttpServer> {
       argument: 'host',
     })
   }
+  if (port === false && socketPath === undefined) {
+    throw new SkeinError('invalid_argument', 'a server without a port needs a socket', { argument: 'socketPath' })
+  }
   const gate = new Gate({
     names: [host, ...(options.names ?? [])],
     origins: options.origins ?? [],
@@ -129,7 +135,7 @@ export async function createHttp(options: HttpOptions): Promise<HttpServer> {
   await app.ready()
   const [main, admin] = servers()
   try {
-    await listen(main, { host, port })
+    if (port !== false) await listen(main, { host, port })
     if (socketPath !== undefined) {
       await rm(socketPath, { force: true })
       await listen(admin, { path: socketPath })
@@ -138,10 +144,15 @@ export async function createHttp(options: HttpOptions): Promise<HttpServer> {
   } catch (error) {
     main.close()
     await app.close()
-    throw new SkeinError('listen_failed', `cannot listen on ${host}:${port}`, { host, port }, error)
+    const where = port === false ? String(socketPath) : `${host}:${port}`
+    throw new SkeinError('listen_failed', `cannot listen on ${where}`, { host, port }, error)
   }
-  const bound = main.address() as AddressInfo
-  const name = bound.family === 'IPv6' ? `[${bound.address}]` : bound.address
+  if (options.holdsProcess === false) {
+    for (const server of [main, admin]) {
+      server.on('connection', (socket) => socket.unref())
+      server.unref()
+    }
+  }
 
   let closing: Promise<void> | undefined
   const close = async (): Promise<void> => {
@@ -163,13 +174,21 @@ export async function createHttp(options: HttpOptions): Promise<HttpServer> {
     if (socketPath !== undefined) await rm(socketPath, { force: true })
   }
   return {
-    url: `http://${name}:${bound.port}`,
-    port: bound.port,
+    ...placeOf(main.address() as AddressInfo | null, socketPath),
     socketPath,
     isOpen: tokens?.everMade !== true,
     close: () => (closing ??= close()),
     [Symbol.asyncDispose]: () => (closing ??= close()),
   }
+}
+
+function placeOf(
+  bound: AddressInfo | null,
+  socketPath: string | undefined,
+): { readonly url: string; readonly port: number } {
+  if (bound === null) return { url: `unix:${socketPath}`, port: 0 }
+  const name = bound.family === 'IPv6' ? `[${bound.address}]` : bound.address
+  return { url: `http://${name}:${bound.port}`, port: bound.port }
 }
 
 function stopped(server: Server): Promise<void> {

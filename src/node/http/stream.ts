@@ -127,6 +127,8 @@ class Connection {
     socket.on('error', () => undefined)
     socket.on('close', () => this.#over())
     this.#heartbeat = setInterval(() => this.#beat(), timing.heartbeatMs)
+    // It is the socket that holds the process, where anything does.
+    this.#heartbeat.unref()
     this.#send({ hello: { node: service.node.id, protocol: streamProtocol } })
   }
 
