@@ -100,7 +100,12 @@ async function rate(kind: Kind, client: ChildProcess, count: number): Promise<nu
       for (const { key, fields } of mixedWrites(count)) space.record(key).set(fields)
       await node.flush()
     }
-    return await ask(client, { kind, port: http.port, count, atOnce: kind === 'stream' || kind === 'client' ? underWay : atOnce } as Job)
+    return await ask(client, {
+      kind,
+      port: http.port,
+      count,
+      atOnce: kind === 'stream' || kind === 'client' ? underWay : atOnce,
+    } as Job)
   } finally {
     await http.close()
     await node.close()

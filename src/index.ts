@@ -13,7 +13,15 @@ export type { Retention } from './replica/space.ts'
 export { defineSpace } from './node/define-space.ts'
 export type { SpaceDefinition, SpaceSchemas } from './node/define-space.ts'
 export type { EntryRead } from './node/entry-read.ts'
-export type { EntryRow, SpaceHandle, SpaceStatus, Transaction, WriteSettings } from './node/space-handle.ts'
+export type {
+  EntriesQuery,
+  EntryRow,
+  SpaceHandle,
+  SpaceStatus,
+  Taken,
+  Transaction,
+  WriteSettings,
+} from './node/space-handle.ts'
 
 // Types
 export type {
@@ -49,6 +57,13 @@ export type { Observer } from './node/node.ts'
 export type { PeerStatus, Peers } from './node/peers.ts'
 export type { Connection, ConnectionHandlers, Transport, TransportEvent } from './transport/transport.ts'
 export { newFleetKey } from './node/security/fleet-key.ts'
+
+// Claims, tasks, lines
+export type { HoldOptions, Work } from './recipes/hold.ts'
+export type { NextOptions } from './recipes/claim-next.ts'
+export type { Where } from './recipes/where.ts'
+export { exportLines, importLines } from './recipes/lines.ts'
+export type { ExportOptions, ImportReport, LinesHost } from './recipes/lines.ts'
 
 // Backup
 export { backup, restore } from './backup.ts'

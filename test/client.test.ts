@@ -163,5 +163,5 @@ test('skein/client loads nothing of a node, and a client that nobody waits for l
       .filter((url) => !url.startsWith('node:'))
       .map((url) => /node_modules\/(\w+)/.exec(url)?.[1] ?? url.split('/')[0]),
   )
-  expect([...rooms].map(String).toSorted((a, b) => (a < b ? -1 : 1))).toEqual(['base', 'client', 'ws'])
+  expect([...rooms].map(String).toSorted((a, b) => (a < b ? -1 : 1))).toEqual(['base', 'client', 'recipes', 'ws'])
 })

@@ -39,7 +39,7 @@ const contracts: readonly string[] = ['store/store.ts', 'transport/transport.ts'
 
 const adapters: readonly string[] = ['store/', 'transport/']
 
-const driverParts: readonly string[] = [...machineParts, 'node/links.ts', 'node/machine.ts', ...contracts]
+const driverParts: readonly string[] = [...machineParts, 'recipes/', 'node/links.ts', 'node/machine.ts', ...contracts]
 
 const embedded: readonly string[] = [...driverParts, 'node/', ...adapters]
 
@@ -147,6 +147,12 @@ export const rooms: readonly Room[] = [
     says: 'Metrics, log and trace.',
   },
   {
+    at: 'recipes/',
+    imports: ['base/'],
+    pure: false,
+    says: 'What programs do with handles, wherever the node is: holding claims, taking tasks, JSON lines.',
+  },
+  {
     at: 'node/links.ts',
     imports: machineParts,
     pure: true,
@@ -171,7 +177,7 @@ export const rooms: readonly Room[] = [
   },
   {
     at: 'client/',
-    imports: ['base/'],
+    imports: ['base/', 'recipes/'],
     types: ['node/', 'crdt/'],
     pure: false,
     packages: [{ name: 'ws', why: 'the WebSocket of the stream: Node has none that takes a socket file or a token' }],

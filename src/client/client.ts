@@ -71,6 +71,10 @@ export class SkeinClient implements AsyncDisposable {
     return (answer as { readonly spaces: readonly SpaceStatus[] }).spaces
   }
 
+  async spaceNames(): Promise<readonly string[]> {
+    return (await this.spaces()).map(({ name }) => name)
+  }
+
   /** Resolves when another request would be taken: what to await after `busy`. */
   room(): Promise<void> {
     return this.#session.room()

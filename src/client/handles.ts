@@ -6,6 +6,9 @@ import type { Value } from '../base/value.ts'
 import type { Written } from '../crdt/type.ts'
 import type { BudgetState, CellSibling, ClaimState, Fields, Held, Read } from '../node/handles.ts'
 import type { HistoryItem } from '../node/history.ts'
+import { unlessHeld } from '../recipes/claim-next.ts'
+import { hold } from '../recipes/hold.ts'
+import type { HoldOptions, Holdable, Work } from '../recipes/hold.ts'
 import type { ClientReceipt } from './receipt.ts'
 import type { ClientWatch } from './watch.ts'
 
@@ -36,11 +39,22 @@ export interface EntryAnswer {
   readonly version: string
 }
 
+/** Only if the entry is at that version, or is not there. */
+export type Condition = { readonly ifMatch: string } | { readonly ifNoneMatch: '*' }
+
 /** What a handle needs of the space, or of the transaction, that made it. */
 export interface ClientAccess {
   /** Undefined where nothing of that type is there. */
   get(key: string, type: string, siblings: boolean, options: ReadOptions): Promise<EntryAnswer | undefined>
-  run(key: string, type: string, operation: string, args: Readonly<Record<string, unknown>>): ClientReceipt<unknown>
+  run(
+    key: string,
+    type: string,
+    operation: string,
+    args: Readonly<Record<string, unknown>>,
+    condition?: Condition,
+  ): ClientReceipt<unknown>
+  /** The same space, with what is written given up by a signal. */
+  until(signal: AbortSignal): ClientAccess
   remove(key: string): ClientReceipt
   history(key: string, options: AskOptions): Promise<readonly HistoryItem[]>
   watchKey(key: string, options: ClientWatchOptions): ClientWatch
@@ -197,8 +211,11 @@ export class ClientList<T = Value> extends ClientHandle<readonly T[]> {
 }
 
 export class ClientClaim extends ClientHandle<ClaimState> {
+  readonly #access: ClientAccess
+
   constructor(access: ClientAccess, key: string) {
     super(access, key, 'claim', { holder: null, fence: 0, until: 0 })
+    this.#access = access
   }
 
   /** Fails with claim_held while another agent holds it. */
@@ -213,6 +230,40 @@ export class ClientClaim extends ClientHandle<ClaimState> {
   release(fence: number): ClientReceipt {
     return this.run('release', { fence })
   }
+
+  /** @internal Acquires what nobody holds, this agent included; undefined when somebody does. */
+  take(ttlMs: number): Promise<Held | undefined> {
+    return unlessHeld(
+      (async () => {
+        const { value, exists, version } = await this.get()
+        if (value.holder !== null && value.until >= Date.now()) return undefined
+        const condition: Condition = exists ? { ifMatch: version } : { ifNoneMatch: '*' }
+        return storedResult(this.#access.run(this.key, 'claim', 'acquire', { ttlMs }, condition) as ClientReceipt<Held>)
+      })(),
+    )
+  }
+
+  /**
+   * Acquires, works, renews meanwhile, releases. The work's signal says that the claim is lost; then this fails with
+   * `stale_fence`, whatever the work answers. A node that is away for longer than `ttlMs` loses it as well.
+   */
+  hold<T>(work: Work<T>, options: HoldOptions = {}): Promise<T> {
+    const claim: Holdable = {
+      key: this.key,
+      acquire: async (ttlMs) => storedResult(this.acquire(ttlMs)),
+      renew: async (fence, ttlMs, signal) =>
+        storedResult(new ClientClaim(this.#access.until(signal), this.key).renew(fence, ttlMs)),
+      release: async (fence) => this.release(fence).durable,
+      read: async () => (await this.get()).value,
+      changes: (signal) => this.watch({ signal }),
+    }
+    return hold(claim, work, options)
+  }
+}
+
+async function storedResult<Result>(receipt: ClientReceipt<Result>): Promise<Result> {
+  await receipt.durable
+  return receipt.result
 }
 
 const noBudget: BudgetState = {

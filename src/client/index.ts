@@ -2,7 +2,7 @@
 export { connect } from './client.ts'
 export type { ConnectOptions, SkeinClient } from './client.ts'
 export type { ClientEvent } from './session.ts'
-export type { ClientSpace, ClientTransaction, ClientWriteSettings } from './space.ts'
+export type { ClientSpace, ClientTaken, ClientTransaction, ClientWriteSettings } from './space.ts'
 export type { ClientReceipt } from './receipt.ts'
 export type { ClientWatch } from './watch.ts'
 export type {
@@ -21,5 +21,10 @@ export type {
   ClientWatchOptions,
   ReadOptions,
 } from './handles.ts'
+export { exportLines, importLines } from '../recipes/lines.ts'
+export type { ExportOptions, ImportReport, LinesHost } from '../recipes/lines.ts'
+export type { HoldOptions, Work } from '../recipes/hold.ts'
+export type { NextOptions } from '../recipes/claim-next.ts'
+export type { Where } from '../recipes/where.ts'
 export { SkeinError, errorTable } from '../base/errors.ts'
 export type { ErrorCode } from '../base/errors.ts'

@@ -7,7 +7,10 @@ import type { SpaceSchemas, ValueIn } from '../node/define-space.ts'
 import type { EntryRead } from '../node/entry-read.ts'
 import type { ReachOptions } from '../node/fleet.ts'
 import type { HistoryItem } from '../node/history.ts'
-import type { WriteSettings } from '../node/space-handle.ts'
+import type { EntriesQuery, WriteSettings } from '../node/space-handle.ts'
+import { claimNext } from '../recipes/claim-next.ts'
+import type { NextOptions, TakenTask, TaskSpace } from '../recipes/claim-next.ts'
+import { checkWhere, fits } from '../recipes/where.ts'
 import {
   ClientBudget,
   ClientClaim,
@@ -32,6 +35,9 @@ export interface ClientWriteSettings extends WriteSettings {
   /** Gives the writes up: `aborted` where it was not sent yet, `unanswered` where it may have been done. */
   readonly signal?: AbortSignal
 }
+
+/** A task that this agent has now. */
+export type ClientTaken = TakenTask & { readonly claim: ClientClaim }
 
 /** What `transact` hands to its function: handles that write and do not read. */
 export interface ClientTransaction<Schemas extends SpaceSchemas = SpaceSchemas> {
@@ -134,10 +140,11 @@ export class ClientSpace<Schemas extends SpaceSchemas = SpaceSchemas> extends Cl
     this.#settings = settings
     this.access = {
       get: (key, type, siblings, options) => this.#get(key, type, siblings, options),
-      run: (key, type, op, args) => {
+      run: (key, type, op, args, condition) => {
         checkJson(args)
-        return this.#write({ do: 'op', space: name, key, operation: { ...args, type, op } }, key)[0]
+        return this.#write({ do: 'op', space: name, key, operation: { ...args, type, op }, ...condition }, key)[0]
       },
+      until: (signal) => this.as({ signal }).access,
       remove: (key) => this.#write<undefined>({ do: 'delete', space: name, key }, key)[0],
       history: (key, options) => this.#history(key, options),
       watchKey: (key, options) => this.#watch({ space: name, key }, options),
@@ -203,23 +210,51 @@ export class ClientSpace<Schemas extends SpaceSchemas = SpaceSchemas> extends Cl
     return new ClientWatch(this.#parts.session, range, since, signal)
   }
 
-  /** The entries under a prefix in the order of their keys, page after page. What is there throughout is listed, once. */
-  async *entries(
-    options: string | (AskOptions & { readonly prefix?: string }) = {},
-  ): AsyncGenerator<EntryRead, void, void> {
-    const { prefix = '', signal } = checkOptions(typeof options === 'string' ? { prefix: options } : options, [
-      'prefix',
-      'signal',
-    ])
+  /**
+   * The entries under a prefix in the order of their keys, page after page; with `where` the records with these fields. What
+   * is there throughout is listed, once.
+   */
+  async *entries(options: string | EntriesQuery = {}): AsyncGenerator<EntryRead, void, void> {
+    const query = typeof options === 'string' ? { prefix: options } : options
+    const { prefix = '', where = {}, signal } = checkOptions(query, ['prefix', 'where', 'signal'])
+    const fields = Object.entries(checkWhere(where))
+    if (fields.some(([field]) => field.includes(':'))) throw invalid('where: a field with a colon cannot be asked for')
+    const texts = fields.map(([field, value]) => `${field}:${value}`)
     let cursor: string | undefined
     do {
       const page = (await this.#ask(
-        { do: 'list', space: this.name, prefix, limit: limits.pageItems, ...(cursor !== undefined && { cursor }) },
+        {
+          do: 'list',
+          space: this.name,
+          prefix,
+          limit: limits.pageItems,
+          ...(texts.length > 0 && { where: texts }),
+          ...(cursor !== undefined && { cursor }),
+        },
         signal,
       )) as { readonly entries: readonly EntryAnswer[]; readonly cursor?: string } | undefined
-      for (const { concurrent = [], ...entry } of page?.entries ?? []) yield { ...entry, concurrent }
+      for (const { concurrent = [], ...entry } of page?.entries ?? []) {
+        // As text the number 2 and "2" are one.
+        if (fits(where, entry.type, entry.value)) yield { ...entry, concurrent }
+      }
       cursor = page?.cursor
     } while (cursor !== undefined)
+  }
+
+  /**
+   * Takes a task under the prefix that nobody has: claims it beside its entry, at `<key>/claim` unless told otherwise, so
+   * that no other `claimNext` gets it while the claim stands. Undefined when none is free.
+   */
+  async claimNext(prefix: string, options: NextOptions = {}): Promise<ClientTaken | undefined> {
+    checkOptions(options, ['ttlMs', 'where', 'claimOf', 'signal'])
+    const space: TaskSpace = {
+      entries: (query) => this.entries(query),
+      read: (key) => this.read(key),
+      take: (key, ttlMs) => this.claim(key).take(ttlMs),
+      release: (key, fence) => this.claim(key).release(fence).durable,
+    }
+    const taken = await claimNext(space, prefix, options, `${this.#settings.agent ?? ''}/${Math.random()}`)
+    return taken && { ...taken, claim: this.claim(taken.claimKey) }
   }
 
   /** An entry as the named type, or else its newest, reads it. */
@@ -361,6 +396,7 @@ class StagedTransaction<Schemas extends SpaceSchemas> extends ClientHandles<Sche
         return add({ ...args, key, type, op })
       },
       remove: (key) => add({ key, op: 'delete' }) as ClientReceipt,
+      until: outside('hold'),
       history: outside('history'),
       watchKey: outside('watch'),
     }

@@ -19,6 +19,8 @@ import { record } from '../crdt/types/record.ts'
 import { register } from '../crdt/types/register.ts'
 import { set } from '../crdt/types/set.ts'
 import { stateAsUpdate, text, ydoc } from '../crdt/types/text.ts'
+import { hold } from '../recipes/hold.ts'
+import type { HoldOptions, Holdable, Work } from '../recipes/hold.ts'
 import type { HistoryItem } from './history.ts'
 import type { Receipt } from './receipt.ts'
 import type { Watch } from './watch.ts'
@@ -277,6 +279,27 @@ export class ClaimHandle extends Handle<ClaimState> {
   release(fence: number): Receipt {
     return this.run('release', { fence })
   }
+
+  /**
+   * Acquires, works, renews meanwhile, releases. The work's signal says that the claim is lost; then this fails with
+   * `stale_fence`, whatever the work answers.
+   */
+  hold<T>(work: Work<T>, options: HoldOptions = {}): Promise<T> {
+    const claim: Holdable = {
+      key: this.key,
+      acquire: async (ttlMs) => storedResult(this.acquire(ttlMs)),
+      renew: async (fence, ttlMs) => storedResult(this.renew(fence, ttlMs)),
+      release: async (fence) => this.release(fence).durable,
+      read: async () => this.get().value,
+      changes: (signal) => this.watch({ signal }),
+    }
+    return hold(claim, work, options)
+  }
+}
+
+async function storedResult<Result>(receipt: Receipt<Result>): Promise<Result> {
+  await receipt.durable
+  return receipt.result
 }
 
 export interface BudgetState {

@@ -275,6 +275,12 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
     return new SpaceHandle(this, space, definition)
   }
 
+  /** The spaces that are here. */
+  async spaceNames(): Promise<readonly string[]> {
+    this.readable()
+    return this.replica.spaces.map(({ name }) => name)
+  }
+
   /** Ends a space: its entries and its log go. The name starts anew as another generation. */
   async deleteSpace(name: string): Promise<boolean> {
     this.writable()

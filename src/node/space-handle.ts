@@ -6,6 +6,10 @@ import type { Value } from '../base/value.ts'
 import type { ChangeSet } from '../crdt/change.ts'
 import type { CrdtType } from '../crdt/type.ts'
 import { typeNamed, typeOf, types } from '../crdt/types/table.ts'
+import { claimNext, unlessHeld } from '../recipes/claim-next.ts'
+import type { NextOptions, TakenTask, TaskSpace } from '../recipes/claim-next.ts'
+import { checkWhere, fits } from '../recipes/where.ts'
+import type { Where } from '../recipes/where.ts'
 import type { Replica } from '../replica/replica.ts'
 import type { StoredEntry } from '../replica/entry.ts'
 import type { Space } from '../replica/space.ts'
@@ -68,6 +72,16 @@ export interface EntryRow {
   readonly type: string
   readonly value: unknown
 }
+
+export interface EntriesQuery {
+  readonly prefix?: string
+  /** Only records with these fields; dots lead into nested ones. */
+  readonly where?: Where
+  readonly signal?: AbortSignal
+}
+
+/** A task that this agent has now. */
+export type Taken = TakenTask & { readonly claim: ClaimHandle }
 
 /** What `transact` hands to its function: the same handles, over what the transaction has staged. */
 export interface Transaction<Schemas extends SpaceSchemas = SpaceSchemas> {
@@ -235,9 +249,42 @@ export class SpaceHandle<Schemas extends SpaceSchemas = SpaceSchemas> extends Ha
     return this.#watch(prefix, false, rest)
   }
 
-  /** The entries under a prefix in the order of their keys. What is there throughout is listed, once. */
-  entries(prefix: string = ''): AsyncGenerator<EntryRow, void, void> {
-    return rows(this.#listed(prefix, ''))
+  /**
+   * The entries under a prefix in the order of their keys; with `where` the records with these fields. What is there
+   * throughout is listed, once.
+   */
+  entries(options: string | EntriesQuery = {}): AsyncGenerator<EntryRow, void, void> {
+    if (typeof options === 'string') return rows(this.#listed(options, ''))
+    const { prefix = '', where = {}, signal } = checkOptions(options, ['prefix', 'where', 'signal'])
+    return selected(rows(this.#listed(prefix, '')), checkWhere(where), signal)
+  }
+
+  /**
+   * Takes a task under the prefix that nobody has: claims it beside its entry, at `<key>/claim` unless told otherwise, so
+   * that no other `claimNext` gets it while the claim stands. Undefined when none is free.
+   */
+  async claimNext(prefix: string, options: NextOptions = {}): Promise<Taken | undefined> {
+    checkOptions(options, ['ttlMs', 'where', 'claimOf', 'signal'])
+    const host = this.#host
+    const space: TaskSpace = {
+      entries: (query) => this.entries(query),
+      read: async (key) => this.read(key),
+      take: (key, ttlMs) =>
+        unlessHeld(
+          (async () => {
+            const claim = this.claim(key)
+            const { holder, until } = claim.get().value
+            if (holder !== null && until >= host.now()) return undefined
+            const receipt = claim.acquire(ttlMs)
+            await receipt.durable
+            return receipt.result
+          })(),
+        ),
+      release: async (key, fence) => this.claim(key).release(fence).durable,
+    }
+    const salt = `${this.#settings.agent ?? host.settings.agent}/${Math.random()}`
+    const taken = await claimNext(space, prefix, options, salt)
+    return taken && { ...taken, claim: this.claim(taken.claimKey) }
   }
 
   /** The same with versions, from behind a key on: a page of a listing goes on where the last one ended. */
@@ -316,6 +363,17 @@ export class SpaceHandle<Schemas extends SpaceSchemas = SpaceSchemas> extends Ha
     if (dot === undefined) return new Receipt(host, result, undefined, dot, host.settled(this.#space, durability))
     host.wrote(batch, durability)
     return new Receipt(host, result, this.#space, dot, batch)
+  }
+}
+
+async function* selected(
+  entries: AsyncIterable<EntryRow>,
+  where: Where,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<EntryRow, void, void> {
+  for await (const entry of entries) {
+    if (signal?.aborted === true) throw new SkeinError('aborted', 'the listing was given up', {}, signal.reason)
+    if (fits(where, entry.type, entry.value)) yield entry
   }
 }
 

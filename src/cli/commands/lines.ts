@@ -6,6 +6,9 @@ import { createReadStream, createWriteStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { once } from 'node:events'
 import { finished } from 'node:stream/promises'
+import type { SkeinError } from '../../base/errors.ts'
+import { charactersAtOnce, lineText, makingOf, operationsAtOnce, parseLine } from '../../recipes/lines.ts'
+import type { Line } from '../../recipes/lines.ts'
 import type { Client } from '../client.ts'
 import { linesOf, pathTo } from '../client.ts'
 import { Refused, UsageError } from '../command.ts'
@@ -13,45 +16,6 @@ import type { Answer, Call, Command } from '../command.ts'
 import { countText } from '../screen.ts'
 import { listed } from './entries.ts'
 import { spacesOf } from './fleet.ts'
-
-interface Line {
-  readonly space: string
-  readonly key: string
-  readonly type: string
-  readonly value?: unknown
-}
-
-/** Operations in one request, below the node's own bound; a request is one atomic change for each space. */
-const atOnce = 500
-/** And their characters, below its bound for a body. */
-const charactersAtOnce = 500_000
-
-type Making = (value: unknown) => readonly Readonly<Record<string, unknown>>[]
-
-/** The operations that make an entry what it was, by its type. A type that is missing here is left out, and said. */
-const making: Readonly<Record<string, Making>> = {
-  register: (value) => [{ op: 'set', value }],
-  record: (value) => unlessEmpty(value, { op: 'set', fields: value }),
-  counter: (value) => (value === 0 ? [] : [{ op: 'incr', by: value }]),
-  set: (value) => unlessEmpty(value, { op: 'add', values: value }),
-  flag: (value) => [{ op: value === true ? 'enable' : 'disable' }],
-  log: (value) => unlessEmpty(value, { op: 'append', values: value }),
-  list: (value) => unlessEmpty(value, { op: 'insert', at: 0, values: value }),
-  text: (value) => (value === '' ? [] : [{ op: 'insert', at: 0, text: value }]),
-  doc: (value) =>
-    Object.entries((value ?? {}) as Readonly<Record<string, unknown>>).map(([name, field]) => ({
-      op: 'set',
-      path: [name],
-      value: field,
-    })),
-}
-
-function unlessEmpty(
-  value: unknown,
-  operation: Readonly<Record<string, unknown>>,
-): Readonly<Record<string, unknown>>[] {
-  return typeof value !== 'object' || value === null || Object.keys(value).length === 0 ? [] : [operation]
-}
 
 export const lineCommands: readonly Command[] = [
   {
@@ -75,7 +39,7 @@ export const lineCommands: readonly Command[] = [
       for (const space of spaces) {
         for await (const { key, type, value } of listed(client, space, { prefix: call.text('prefix') })) {
           if (call.stop.aborted) break
-          if (!out.write(`${JSON.stringify({ space, key, type, value } satisfies Line)}\n`)) await once(out, 'drain')
+          if (!out.write(`${lineText({ space, key, type, value })}\n`)) await once(out, 'drain')
           if (++count % 1000 === 0 && file !== undefined) call.screen.progress(`${count} entries, now in ${space}`)
         }
       }
@@ -117,16 +81,17 @@ async function importLines(call: Call): Promise<Answer> {
     lines++
     read += Buffer.byteLength(text) + 1
     if (text.trim() === '') continue
-    const { space, key, type, value } = lineOf(text, lines, into)
-    const make = Object.hasOwn(making, type) ? making[type] : undefined
-    if (make === undefined) {
+    const line = lineOf(text, lines, into)
+    const { space, key, type } = line
+    const operations = makingOf(line)
+    if (operations === undefined) {
       left.set(type, (left.get(type) ?? 0) + 1)
       continue
     }
     entries++
-    for (const operation of make(value)) waiting.push({ space, operation: { key, type, ...operation } })
+    for (const operation of operations) waiting.push({ space, operation: { key, type, ...operation } })
     characters += text.length
-    if (waiting.length >= atOnce || characters >= charactersAtOnce) await flush()
+    if (waiting.length >= operationsAtOnce || characters >= charactersAtOnce) await flush()
   }
   await flush()
   const leftOut = [...left].map(([type, count]) => `${countText(count, 'entry', 'entries')} of type ${type}`)
@@ -148,24 +113,18 @@ async function writeAll(
   }
 }
 
+/** Whoever reads it wants to know what to do with the rest. */
 function lineOf(text: string, number: number, into: string | undefined): Line {
-  let line: Partial<Record<keyof Line, unknown>>
   try {
-    line = JSON.parse(text) as typeof line
-  } catch {
+    return parseLine(text, number, into)
+  } catch (error) {
+    const what = (error as SkeinError).message
     throw new Refused(
       'malformed',
-      `line ${number} is not JSON`,
-      'Lines before it are written; import the rest once it is mended.',
+      what,
+      'Each line is {"space", "key", "type", "value"}. Lines before it are written; import the rest once it is mended.',
     )
   }
-  const { key, type, value } = line ?? {}
-  const space = into ?? line?.space
-  if (typeof space !== 'string' || typeof key !== 'string' || typeof type !== 'string') {
-    const hint = 'Each line is {"space", "key", "type", "value"}. Lines before it are written.'
-    throw new Refused('malformed', `line ${number} lacks a space, a key or a type`, hint)
-  }
-  return { space, key, type, value }
 }
 
 async function openedFor(stream: NodeJS.WritableStream, file: string): Promise<void> {
