@@ -65,13 +65,14 @@ export async function campaign({
   const reader = new Client(clients.length, cluster, history, chance.fork(99), shared)
   const nemesis = new Nemesis(cluster, history)
   const figures: Record<string, number> = {}
+  let isOver = false
+  let work: readonly Promise<void>[] = []
   try {
     await Promise.all(cluster.members.map(({ index }) => cluster.start(index)))
     for (let node = 0; node < nodes; node++) {
       for (const key of budgets) await reader.do({ f: 'grant', key, amount: 20 }, { node })
     }
-    let isOver = false
-    const work = clients.map((client) => client.run(() => isOver))
+    work = clients.map((client) => client.run(() => isOver))
     const faults = nemesis.run(planned)
     await Promise.all([faults, sleep(lengthMs)])
     history.fault('everything is healed')
@@ -86,8 +87,13 @@ export async function campaign({
     for (const { index, crashes } of cluster.members) {
       for (const crash of crashes) problems.push(`node ${index}: ${crash}, and nobody had asked for it`)
     }
+  } catch (error) {
+    // A node that does not start, most likely: what the history shows until then still counts.
+    problems.push(`the run ended early: ${stackOf(error)}`)
   } finally {
+    isOver = true
     await cluster.close()
+    await Promise.allSettled(work)
     history.close()
   }
   const verdict = check(history.events, { nodes, spreadsWithinMs, clocksApartMs: withClocks ? 2 * mostAstrayMs : 0 })
@@ -95,4 +101,8 @@ export async function campaign({
   const { connections, resets, bytes } = cluster.network.figures
   Object.assign(figures, { 'network: connections': connections, 'network: resets': resets, 'network: bytes': bytes })
   return { anomalies: verdict.anomalies, problems, figures: { ...verdict.figures, ...figures }, planned }
+}
+
+export function stackOf(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error)
 }

@@ -39,6 +39,7 @@ export class Cluster {
   readonly members: readonly Member[]
   readonly network: Network
   readonly fleetKey: string
+  #isClosed = false
 
   private constructor(members: readonly Member[], network: Network, fleetKey: string) {
     this.members = members
@@ -78,6 +79,7 @@ export class Cluster {
   }
 
   async start(index: number): Promise<void> {
+    if (this.#isClosed) throw new Error('the fleet is closed: nobody starts any more')
     await this.member(index).start()
     this.network.up(index, true)
   }
@@ -106,6 +108,7 @@ export class Cluster {
   }
 
   async close(): Promise<void> {
+    this.#isClosed = true
     for (const member of this.members) if (member.isPaused) member.resume()
     await Promise.all(this.members.map((member) => member.end('SIGKILL')))
     await this.network.close()

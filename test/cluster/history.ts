@@ -73,6 +73,7 @@ export class History {
   readonly #startMs: number = performance.now()
   readonly #file: number
   #next = 0
+  #isClosed = false
 
   constructor(path: string) {
     this.#file = openSync(path, 'w')
@@ -97,10 +98,12 @@ export class History {
   }
 
   close(): void {
+    this.#isClosed = true
     closeSync(this.#file)
   }
 
   #add(event: Event): void {
+    if (this.#isClosed) return
     this.events.push(event)
     writeSync(this.#file, `${JSON.stringify(event)}\n`)
   }

@@ -9,6 +9,7 @@ import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { prng } from '../../src/base/prng.ts'
 import type { Prng } from '../../src/base/prng.ts'
+import { stackOf } from './campaign.ts'
 import { Cluster } from './cluster.ts'
 import { Writers } from './writers.ts'
 
@@ -198,6 +199,8 @@ export async function story({ seed, nodes, home, alteration, tell }: StorySettin
     for (const { index, crashes } of cluster.members) {
       for (const crash of crashes) problems.push(`node ${index}: ${crash}, and nobody had asked for it`)
     }
+  } catch (error) {
+    problems.push(`the story ended early: ${stackOf(error)}`)
   } finally {
     await writers.stop()
     await cluster.close()
