@@ -19,6 +19,8 @@ export interface PeerView {
   /** Deltas that it has and this node lacks, and the other way round, as far as is known. */
   readonly lacks?: { readonly here: number; readonly there: number }
   readonly zone?: string
+  /** Of the protocol that it speaks: how far an upgrade has come. */
+  readonly version?: string
   /** A connection is up. */
   readonly linked?: boolean
   /** The logs wait for it. */

@@ -65,7 +65,7 @@ export function nodeFleet(node: SkeinNode): FleetView {
 }
 
 function peerView(peer: PeerStatus, node: SkeinNode): PeerView {
-  const { node: id, address, state, zone, linked, onRoster, blocksMs, lastSeenMs, spaces } = peer
+  const { node: id, address, state, zone, version, linked, onRoster, blocksMs, lastSeenMs, spaces } = peer
   const link = [...node.machine.peers].find((one) => one.node === id)
   return {
     node: id,
@@ -78,6 +78,7 @@ function peerView(peer: PeerStatus, node: SkeinNode): PeerView {
     queueBytes: link?.queue.heldBytes ?? 0,
     stuck: blocksMs === undefined ? undefined : `keeps logs from being pruned for ${Math.round(blocksMs / 1000)} s`,
     zone,
+    version,
     linked,
     onRoster,
   }

@@ -153,6 +153,7 @@ export const peer: Schema = object({
   'lagMs?': object({ here: { type: 'number' }, there: { type: 'number' } }),
   'lacks?': object({ here: whole, there: whole }),
   'zone?': text,
+  'version?': { type: 'string', description: 'Of the protocol that it speaks.' },
   'linked?': truth,
   'onRoster?': truth,
   queueBytes: whole,
