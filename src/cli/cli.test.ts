@@ -1,6 +1,6 @@
 /** Every command, run for real: a process of its own, against a node in another, judged by what it prints and exits with. */
 import { spawn } from 'node:child_process'
-import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -488,6 +488,44 @@ describe('up', () => {
     const text = await (await fetch(`${node.ready.http}/metrics`)).text()
     expect(text).toMatch(/^skein_entries \d+$/m)
     expect(text).toMatch(/^skein_store_refusing 0$/m)
+  })
+})
+
+describe('demo', () => {
+  /** Node keeps compiled code there too. */
+  async function left(place: string): Promise<string[]> {
+    return (await readdir(place)).filter((name) => name.startsWith('skein-'))
+  }
+
+  test('it plays to its end without a terminal, and leaves nothing behind', async () => {
+    const place = join(dir, 'stage')
+    await mkdir(place)
+    const { code, out, err } = await run(['demo', '--fast'], { environment: { TMPDIR: place } })
+    expect({ code, err }).toEqual({ code: 0, err: '' })
+    expect(out).toContain('cyd at cairo  budget tokens: spend 50  refused: 50 were asked and 0 are available')
+    expect(out).toMatch(/^ {3}oslo sees: t-1 .*"priority":"high".*, runs 5$/m)
+    expect(out).toMatch(/^ {3}plan {4}"ship on Monday" is shown; kept beside it, to look at: ship on Friday \(bob\)$/m)
+    expect(out).toMatch(/^ {3}equal$/m)
+    expect(out).not.toContain('NOT AS IT MUST BE')
+    expect(await left(place)).toEqual([])
+  })
+
+  test('a signal ends it in order, and for machines it is one answer', async () => {
+    const place = join(dir, 'stopped-stage')
+    await mkdir(place)
+    const child = spawn(process.execPath, [join(import.meta.dirname, '../../bin/skein.js'), 'demo', '--json'], {
+      env: { ...process.env, TMPDIR: place },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    let out = ''
+    child.stdout.setEncoding('utf8').on('data', (text: string) => (out += text))
+    const ended = new Promise<number | null>((resolve) => child.on('close', resolve))
+    // Its directory is there, so what follows is in order or nothing was begun.
+    while ((await left(place)).length === 0) expect(child.exitCode).toBe(null)
+    child.kill('SIGINT')
+    expect(await ended).toBe(1)
+    expect(JSON.parse(out)).toEqual({ stopped: true })
+    expect(await left(place)).toEqual([])
   })
 })
 

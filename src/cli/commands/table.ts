@@ -2,6 +2,7 @@
 import type { Command } from '../command.ts'
 import { completionCommand } from './completion.ts'
 import { configCheckCommand } from './config.ts'
+import { demoCommand } from './demo.ts'
 import { doctorCommand } from './doctor.ts'
 import { entryCommands } from './entries.ts'
 import { backupCommands } from './backup.ts'
@@ -23,6 +24,7 @@ export const commands: readonly Command[] = [
   ...lineCommands,
   ...keyCommands,
   ...tokenCommands,
+  demoCommand,
   doctorCommand,
   configCheckCommand,
   completionCommand,
