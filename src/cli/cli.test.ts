@@ -100,7 +100,7 @@ describe('entries', () => {
     expect(await json(['claim', 'tasks', 'c', '60s', '--agent', 'agent-7'])).toMatchObject({ fence: 1 })
     const other = await run(['claim', 'tasks', 'c', '60', '--agent', 'agent-8'])
     expect(other.code).toBe(1)
-    expect(other.err).toMatch(/^claim_held: c is held by agent-7/)
+    expect(other.err).toMatch(/^claim_held: c is held by agent-7 for (?:another \d+ s|less than a second)\n/)
     expect(await said(['claim', 'tasks', 'c', '2m', '--fence', '1', '--agent', 'agent-7'])).toMatch(/fence 1\n$/)
     expect(await said(['release', 'tasks', 'c', '1', '--agent', 'agent-7'])).toBe('released\n')
     expect(await json(['claim', 'tasks', 'c', '1s', '--agent', 'agent-8'])).toMatchObject({ fence: 2 })

@@ -31,6 +31,20 @@ describe('acquire', () => {
     expect(a.value.holder).toBe('agent 2')
   })
 
+  test.each([
+    [500, 'less than a second'],
+    [1_000, 'another 1 s'],
+    [90_000, 'another 90 s'],
+    [210_000, 'another 4 min'],
+    [2 * 3_600_000, 'another 2 h'],
+    [30 * 86_400_000, 'another 30 d'],
+  ])('who is refused is told in words how long it is held: %i ms', (ttlMs, words) => {
+    const [a, b] = writers()
+    a.do('acquire', { ttlMs })
+    meet(a, b)
+    expect(() => b.do('acquire', { ttlMs })).toThrow(new RegExp(`is held by agent 1 for ${words}$`))
+  })
+
   test('what one holds is renewed under its fence; what one held and lost to time gets a new one', () => {
     const [a] = writers()
     a.do('acquire', { ttlMs: 500 })

@@ -69,6 +69,20 @@ function untilOf(change: Change, args: Arguments): number {
   return now + integer(args, 'ttlMs', { min: 1, max: Number.MAX_SAFE_INTEGER - now })
 }
 
+/** As people say it: whoever is refused wants to know whether to wait. By the clock of this node, like all of a claim. */
+function timeLeft(ms: number): string {
+  if (ms < 1000) return 'less than a second'
+  const units = [
+    [86_400_000, 'd'],
+    [3_600_000, 'h'],
+    [60_000, 'min'],
+    [1000, 's'],
+  ] as const
+  // One and a half minutes are 90 seconds, and three and a half are four minutes.
+  const [unitMs, unit] = units.find(([sizeMs]) => ms >= 2 * sizeMs) ?? [1000, 's']
+  return `another ${Math.ceil(ms / unitMs)} ${unit}`
+}
+
 function stale(cells: Cells, fence: number, held: Tenure | undefined): SkeinError {
   const now =
     held === undefined ? 'nobody ever held it' : `the live fence is ${held.fence}, held by ${held.owner ?? 'nobody'}`
@@ -95,7 +109,8 @@ export const claim: CrdtType<ClaimReading> = {
         if (held !== undefined) {
           const live = held.owner !== null && held.until >= change.nowMs
           if (live && held.owner !== owner) {
-            throw new SkeinError('claim_held', `${cells.key} is held by ${held.owner} until ${held.until}`, {
+            const left = timeLeft(held.until - change.nowMs)
+            throw new SkeinError('claim_held', `${cells.key} is held by ${held.owner} for ${left}`, {
               holder: held.owner,
               fence: held.fence,
               until: held.until,
