@@ -6,7 +6,8 @@ import type { Command, Options } from './command.ts'
 const nameColumn = 26
 const mostColumns = 100
 
-export function helpFor(command: Command, columns: number): string {
+/** `program`: how the command is called here, so that examples can be typed as they stand. */
+export function helpFor(command: Command, columns: number, program: string = 'skein'): string {
   const width = Math.min(columns, mostColumns)
   const options = optionLines(optionsOf(command), width)
   return [
@@ -17,11 +18,11 @@ export function helpFor(command: Command, columns: number): string {
     ...(options.length === 0 ? [] : ['', 'Options:', ...options]),
     '',
     command.examples.length === 1 ? 'Example:' : 'Examples:',
-    ...command.examples.map((example) => `  ${example}`),
+    ...command.examples.map((example) => `  ${example.replace(/^skein /, () => `${program} `)}`),
   ].join('\n')
 }
 
-export function helpForAll(table: readonly Command[], columns: number): string {
+export function helpForAll(table: readonly Command[], columns: number, program: string = 'skein'): string {
   const width = Math.min(columns, mostColumns)
   return [
     'skein: replicated state for agent fleets',
@@ -31,7 +32,10 @@ export function helpForAll(table: readonly Command[], columns: number): string {
     'Options of every command that asks a node:',
     ...optionLines({ ...nodeOptions, ...commonOptions }, width),
     '',
-    ...wrapped('A token comes from SKEIN_TOKEN. `skein COMMAND --help` explains a command, with an example.', width),
+    ...wrapped(
+      `A token comes from SKEIN_TOKEN. \`${program} COMMAND --help\` explains a command, with an example.`,
+      width,
+    ),
     'Exit codes: 0; 1 the answer is no; 2 wrong usage; 3 the node is out of reach.',
   ].join('\n')
 }

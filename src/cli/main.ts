@@ -26,7 +26,7 @@ async function main(words: readonly string[]): Promise<number> {
   try {
     const parsed = parse(command, rest)
     if (parsed.options.has('help')) {
-      screen.line(helpFor(command, screen.columns))
+      screen.line(helpFor(command, screen.columns, program))
       return 0
     }
     const answer = await command.run(callOf(command, parsed, screen))
@@ -60,20 +60,20 @@ function without(words: readonly string[], screen: Screen): number {
   const [first] = plain
   if (first === undefined || (first === 'help' && plain.length === 1)) {
     if (words.includes('--version')) return version(screen)
-    screen.line(helpForAll(commands, screen.columns))
+    screen.line(helpForAll(commands, screen.columns, program))
     return words.length === 0 ? 2 : 0
   }
   if (first === 'help') {
     const found = findCommand(plain.slice(1), commands)
     if (found !== undefined) {
-      screen.line(helpFor(found.command, screen.columns))
+      screen.line(helpFor(found.command, screen.columns, program))
       return 0
     }
   }
   const group = groupOf(plain)
   if (group !== undefined) {
     if (words.some((word) => word === '--help' || word === '-h')) {
-      screen.line(helpForAll(group.members, screen.columns))
+      screen.line(helpForAll(group.members, screen.columns, program))
       return 0
     }
     const next = plain[group.name.split(' ').length]
