@@ -148,6 +148,8 @@ test('values that JSON would change in silence are refused, and names that no no
     expect(() => here.register('k').set(value as never), typeof value).toThrow(SkeinError)
   }
   expect(() => space.register('k').set(new Uint8Array(1))).toThrow(/not JSON data/)
+  // The node would end the connection for what is over its bound in bytes.
+  expect(await errorCode(space.register('k').set('日'.repeat(800_000)).durable)).toBe('too_large')
   expect(() => space.register('')).toThrow(SkeinError)
   expect(() => client.space('x'.repeat(200))).toThrow(SkeinError)
   expect(() => space.watch({ colour: 'red' } as never)).toThrow(/colour is not an option/)

@@ -14,8 +14,8 @@ export interface WriteAnswer {
 
 /** What a receipt needs of the client. */
 export interface Writing {
-  /** Undefined inside of a transaction, which is durable as a whole. */
-  readonly durable: Promise<void> | undefined
+  /** Asks again until it is; undefined inside of a transaction, which is durable as a whole. */
+  readonly untilDurable: (() => Promise<void>) | undefined
   reached(version: string, options: ReachOptions): Promise<readonly string[]>
 }
 
@@ -23,7 +23,8 @@ export class ClientReceipt<Result = undefined> {
   readonly #answer: Promise<WriteAnswer>
   readonly #writing: Writing
   readonly #pick: (answer: WriteAnswer) => unknown
-  #durable: Promise<void> | undefined
+  #durable: Promise<void> | undefined = undefined
+  #asking: Promise<void> | undefined = undefined
   #isLookedAt = false
 
   constructor(
@@ -35,9 +36,15 @@ export class ClientReceipt<Result = undefined> {
     this.#answer = answer
     this.#writing = writing
     this.#pick = pick
-    answer.then(undefined, (error: SkeinError) => {
-      if (!this.#isLookedAt) unseen(error)
-    })
+    answer.then(
+      // It is asked for again whether somebody looks or not: until then the node keeps its answer.
+      (first) => {
+        if (!first.durable) void this.#later()
+      },
+      (error: SkeinError) => {
+        if (!this.#isLookedAt) unseen(error)
+      },
+    )
   }
 
   /** What the operation answers, where it answers something: a reservation's id, a claim's fence. */
@@ -62,9 +69,11 @@ export class ClientReceipt<Result = undefined> {
 
   /** Resolves once the write survives what its durability names. */
   get durable(): Promise<void> {
-    this.#durable ??= this.#look(() => {
-      if (this.#writing.durable !== undefined) return this.#writing.durable
-      throw new SkeinError('invalid_argument', 'inside a transaction, await the receipt of transact')
+    this.#durable ??= this.#look((answer) => {
+      if (this.#writing.untilDurable === undefined) {
+        throw new SkeinError('invalid_argument', 'inside a transaction, await the receipt of transact')
+      }
+      return answer.durable ? undefined : this.#later()
     })
     return this.#durable
   }
@@ -77,6 +86,14 @@ export class ClientReceipt<Result = undefined> {
     await this.durable
     const { version, changed } = await this.#answer
     return changed ? this.#writing.reached(version, options) : []
+  }
+
+  #later(): Promise<void> | undefined {
+    if (this.#asking === undefined) {
+      this.#asking = this.#writing.untilDurable?.()
+      this.#asking?.catch(() => undefined)
+    }
+    return this.#asking
   }
 
   #look<T>(then: (answer: WriteAnswer) => T | Promise<T>): Promise<T> {

@@ -7,6 +7,9 @@
 import { SkeinError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 
+/** Room is left for what tells whose writes they are. */
+const mostBytes = limits.streamMessageBytes - 512
+
 export type Settle = (outcome: Outcome) => void
 
 export type Outcome =
@@ -68,7 +71,8 @@ export class Requests {
   }
 
   add(id: number, text: string, what: What, settle: Settle, write?: number): Request {
-    if (text.length > limits.streamMessageBytes - 2) {
+    // The node would end the connection for it, again and again.
+    if (3 * text.length > mostBytes && Buffer.byteLength(text) > mostBytes) {
       throw new SkeinError('too_large', `a request of ${text.length} characters does not fit one message`)
     }
     if (what !== 'of-the-link') this.check()

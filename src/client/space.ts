@@ -332,11 +332,8 @@ export class ClientSpace<Schemas extends SpaceSchemas = SpaceSchemas> extends Cl
     const untilDurable = async (): Promise<void> => {
       while (!(await ask()).durable);
     }
-    // It is asked for again whether somebody looks or not: until then the node keeps its answer.
-    const durable = answer.then((first) => (first.durable ? undefined : untilDurable()))
-    durable.catch(() => undefined)
     const writing = {
-      durable,
+      untilDurable,
       reached: (version: string, options: ReachOptions) => this.#reached(version, options),
     }
     const unseen = (error: SkeinError): void => this.#parts.tell({ kind: 'unseen', error, space: this.name, key })
@@ -376,7 +373,7 @@ class StagedTransaction<Schemas extends SpaceSchemas> extends ClientHandles<Sche
       throw invalid(`${what} is for the space, not for a transaction: it is run by the node, when it gets there`)
     }
     const whole = {
-      durable: undefined,
+      untilDurable: undefined,
       reached: () => Promise.reject(invalid('inside a transaction, await the receipt of transact')),
     }
     const add = (operation: Keyed): ClientReceipt<unknown> => {

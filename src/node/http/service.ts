@@ -238,7 +238,11 @@ export class Service {
     if (idempotencyKey !== undefined) {
       this.#idempotency.keep(caller.id, idempotencyKey, fingerprint, told as unknown as Value)
     }
-    once?.session.keep(once.number, told as unknown as Value)
+    if (once !== undefined) {
+      // The stream tells one version, and keeps no other.
+      const { entry: _entry, ...kept } = told
+      once.session.keep(once.number, kept as unknown as Value)
+    }
     // The version and not the write alone: one that said nothing new waits for what it found.
     return { ...told, ...(await settled(this.fleet, space, told.version, () => receipt.durable, wait)) }
   }

@@ -36,6 +36,8 @@ export class Session {
   users = 0
   #confirmed = 0
   #size = 0
+  /** The row that a batch will ask for. */
+  #asked = { batch: 0, row: -1 }
 
   constructor(node: SkeinNode, name: string, atMs: number) {
     this.#node = node
@@ -65,10 +67,18 @@ export class Session {
     const row = rowOf(number)
     let kept = this.#rows.get(row)
     if (kept === undefined) this.#rows.set(row, (kept = new Map<number, Kept>()))
-    const batch = this.#node.replica.keep(this.#key(row), () => this.#row(row))
+    const { replica } = this.#node
+    const { batch } = replica
+    // Once a batch: it asks for the row when it is taken.
+    if (this.#asked.batch !== batch || this.#asked.row !== row) {
+      this.#asked = { batch, row }
+      this.#node.wrote(
+        replica.keep(this.#key(row), () => this.#row(row)),
+        'memory',
+      )
+    }
     kept.set(number, { answer, batch })
     this.#size++
-    this.#node.wrote(batch, 'memory')
   }
 
   /** Nobody will ask for these any more, nor send those writes again. */
@@ -102,6 +112,7 @@ export class Session {
 
   #drop(row: number): void {
     this.#rows.delete(row)
+    this.#asked = { batch: 0, row: -1 }
     this.#node.wrote(this.#node.replica.keep(this.#key(row), undefined), 'memory')
   }
 
