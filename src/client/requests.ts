@@ -51,6 +51,11 @@ export class Requests {
     return this.#all.size
   }
 
+  /** Requests that wait for the next frame. */
+  get gathered(): number {
+    return this.#unsent.length - this.#next
+  }
+
   get isFull(): boolean {
     return this.#all.size >= limits.clientRequests || this.#characters >= limits.clientCharacters
   }
@@ -104,6 +109,7 @@ export class Requests {
 
   /** The next frame; empty when nothing is to be sent, or enough is under way. */
   frame(): string {
+    if (this.gathered === 0 || this.#open.size >= limits.streamRequests) return ''
     let frame = ''
     // So that the node need not keep more of them than it would.
     const lastWrite = this.#firstOpen + limits.sessionAnswers / 2

@@ -41,6 +41,8 @@ export interface SessionOptions {
 const backoffFirstMs = 50
 const backoffMostMs = 2_000
 const dialMs = 10_000
+/** Requests that are not kept waiting for the end of the turn. A guess: a frame's cost is small beside theirs. */
+const startWith = 32
 
 export class Session {
   readonly #options: SessionOptions
@@ -102,10 +104,10 @@ export class Session {
   }
 
   #up(node: string): void {
+    if (this.#state === 'connected') return
     const isAnother = this.#node !== undefined && node !== this.#node
     this.#node = node
     this.#failures = 0
-    this.#state = 'connected'
     if (isAnother) {
       const why = `node ${node} answers now, and may not know of it`
       for (const request of this.#requests.takeAll(({ what, wasSent }) => what === 'write' && wasSent)) {
@@ -113,8 +115,9 @@ export class Session {
       }
     }
     for (const watch of this.#watches) watch.up()
-    // A watch that was begun before a write is to hear of it.
+    // A watch that was begun before a write is to hear of it: nothing is sent before this.
     this.#requests.again([])
+    this.#state = 'connected'
     this.#options.tell({ kind: 'connected', node })
     this.#settle()
     this.#plan()
@@ -188,7 +191,9 @@ export class Session {
     )
     if (this.#state === 'refused') this.dial()
     this.#hold()
-    this.#plan()
+    // The node begins with these while the others are still being made.
+    if (this.#requests.gathered >= startWith && this.#heldUntilMs < performance.now()) this.#flush()
+    else this.#plan()
     return request
   }
 
@@ -197,12 +202,15 @@ export class Session {
     if (this.#isFlushPlanned || this.#state !== 'connected') return
     this.#isFlushPlanned = true
     const heldMs = this.#heldUntilMs - performance.now()
-    if (heldMs > 0) setTimeout(() => this.#flush(), heldMs)
-    else setImmediate(() => this.#flush())
+    const flush = (): void => {
+      this.#isFlushPlanned = false
+      this.#flush()
+    }
+    if (heldMs > 0) setTimeout(flush, heldMs)
+    else setImmediate(flush)
   }
 
   #flush(): void {
-    this.#isFlushPlanned = false
     const link = this.#link
     if (link === undefined || this.#state !== 'connected') return
     while (!link.isFull) {
