@@ -20,7 +20,7 @@ test('a node that is killed amid writes and comes back: nothing acknowledged is 
   let node = await daemon(['--dir', join(folder.path, 'data')])
   await using client = await connect({ node: node.ready.http, agent: 'agent-7' })
   const space = client.space('s')
-  const count = 1600
+  const count = 1000
   const writes: Promise<void>[] = []
   for (let i = 0; i < count; i++) {
     // Each write counts: one that is lost or done twice shows in the sum and in the list.
@@ -30,9 +30,9 @@ test('a node that is killed amid writes and comes back: nothing acknowledged is 
     })
     writes.push(receipt.durable)
     if (i % 50 === 0) await new Promise((resolve) => setImmediate(resolve))
-    if (i % 800 === 400) {
+    if (i % 500 === 250) {
       // Some are acknowledged, some under way, some wait; the process has no time to say goodbye.
-      await writes[i - 300]
+      await writes[i - 150]
       await node.stop('SIGKILL')
       node = await again(node)
     }
@@ -50,7 +50,7 @@ test('a watch over a restart tells every change, in order', async () => {
   let node = await daemon(['--dir', join(folder.path, 'data')])
   await using watcher = await connect({ node: node.ready.http })
   await using writer = await connect({ node: node.ready.http, agent: 'writer' })
-  const count = 1200
+  const count = 900
   // Before the space is there.
   const watch = watcher.space('s').watch()
   await watch.ready

@@ -39,7 +39,7 @@ export interface SessionOptions {
 
 /** A restarted process is back in tenths of a second; a host that is gone need not be asked all the time. Guesses. */
 const backoffFirstMs = 50
-const backoffMostMs = 2_000
+const backoffMostMs = 1_000
 const dialMs = 10_000
 /** Requests that are not kept waiting for the end of the turn. A guess: a frame's cost is small beside theirs. */
 const startWith = 32
