@@ -45,7 +45,7 @@ export async function openOrConnect(options: OpenOrConnectOptions): Promise<Skei
 class Place {
   readonly #path: string
   readonly #options: OpenOptions & { readonly dir: string }
-  #opening: Promise<void> | undefined = undefined
+  #looking: Promise<unknown> | undefined = undefined
   #node: SkeinNode | undefined = undefined
   #http: HttpServer | undefined = undefined
   #isClosed = false
@@ -56,11 +56,17 @@ class Place {
   }
 
   /** Asked before each dial. Whoever hosts goes through the socket as well, so all see the same. */
-  async where(): Promise<Where> {
+  where(): Promise<Where> {
+    const looking = this.#look()
+    this.#looking = looking
+    return looking
+  }
+
+  async #look(): Promise<Where> {
     const here: Where = { target: { kind: 'file', path: this.#path }, token: undefined }
     if (this.#http !== undefined || (await answers(this.#path))) return here
-    this.#opening = this.#open()
-    await this.#opening
+    if (this.#isClosed) throw new SkeinError('closed', 'it was closed meanwhile')
+    await this.#open()
     return here
   }
 
@@ -87,7 +93,8 @@ class Place {
 
   async close(): Promise<void> {
     this.#isClosed = true
-    await this.#opening?.catch(() => undefined)
+    // What is being opened ends first, so that nothing is left behind in the directory.
+    await this.#looking?.catch(() => undefined)
     if (this.#node === undefined) return
     await this.#http?.close()
     // Before the lock goes: behind it the note is another's.
