@@ -57,7 +57,7 @@ export async function runScript({ dir, scratch, commits, chance, name, job }: Sc
   const workload = new Workload(chance, name, { prunes: false, deletesSpaces: false })
   const openIt = async (): Promise<SkeinNode> => {
     const store = await openLevelStore({ dir, writeBufferBytes })
-    return nodeOver(plantedStore(store, job.plant))
+    return nodeOver(dir, plantedStore(store, job.plant))
   }
   let node = await openIt()
   let issued = 0

@@ -102,6 +102,9 @@ export class DiskWatch {
       // A compaction ran meanwhile: this would be no state that ever was.
       if (listing(this.#db) !== before) continue
       others.set('format', read(join(this.dir, 'format')))
+      // Synced before the first batch, and never written again.
+      const identity = readIfThere(join(this.dir, 'identity.key'))
+      if (identity !== undefined) others.set('identity.key', identity)
       const state = (kind: string, synced: ReadonlyMap<string, number>, marks: readonly Uint8Array[]): Capture => ({
         label: `${kind} ${label}`,
         others,

@@ -1,6 +1,6 @@
 /**
  * Rot: one bit flipped or the end cut off, in any file of a directory, synced parts too. Afterwards every read gives the
- * right value or an error of the store_ codes; never a wrong value, never a missing one in silence. What rots while the
+ * right value or an error of the store_ codes, or of the identity; never a wrong value, never a missing one in silence. What rots while the
  * node runs, or in tables that were not looked at when it opened, a scrub must find.
  *
  * What is not asked here, because LevelDB 1.20 as bundled cannot give it: that rot does no harm which LevelDB meets before
@@ -144,7 +144,7 @@ async function read(dir: string, ledger: Ledger, { isClosed, issued, survivors }
     }),
   })
   if (error !== undefined) {
-    const isStores = error.code.startsWith('store_')
+    const isStores = error.code.startsWith('store_') || error.code === 'identity_damaged'
     return isStores
       ? { is: 'refused' }
       : { is: 'violation', findings: [{ rule: 'silent', what: `${error.code}: ${error.message}` }] }

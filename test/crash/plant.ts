@@ -5,6 +5,7 @@
 import { randomBytes } from 'node:crypto'
 import type { RowRange } from '../../src/base/rows.ts'
 import { SkeinNode } from '../../src/node/node.ts'
+import { openIdentity } from '../../src/node/security/identity.ts'
 import { openLevelStore } from '../../src/store/level.ts'
 import type { LevelStoreOptions } from '../../src/store/level.ts'
 import type { Batch, Durability, Store } from '../../src/store/store.ts'
@@ -12,10 +13,12 @@ import type { Plant } from './jobs.ts'
 
 const dayMs = 24 * 60 * 60 * 1000
 
-/** As openNode puts it together, over a store of the tester's choice. */
-export function nodeOver(store: Store): Promise<SkeinNode> {
+/** As openNode puts it together, over a store of the tester's choice in that directory. */
+export async function nodeOver(dir: string, store: Store): Promise<SkeinNode> {
+  const { node } = await openIdentity(dir, SkeinNode.known(store))
   return SkeinNode.open({
     store,
+    node,
     agent: 'local',
     durability: 'disk',
     retention: { keepMs: dayMs, keepBytes: 64 * 1024 * 1024 },
@@ -34,7 +37,7 @@ export async function openPlanted(
   if (plant === 'leaf') await spoil(store, 0x0a, (value) => value.with(value.length - 1, (value.at(-1) as number) ^ 1))
   if (plant === 'log-row') await spoil(store, 0x08, () => undefined)
   if (plant === 'lost-write') await spoil(store, 0x05, () => undefined)
-  return nodeOver(plantedStore(store, plant))
+  return nodeOver(dir, plantedStore(store, plant))
 }
 
 /** The store with a liar in front of it. */
