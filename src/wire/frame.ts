@@ -186,7 +186,7 @@ export interface VectorEntry {
   readonly seq: number
 }
 
-/** What is on the sender's disk: what the cut counts. */
+/** What is on the sender's disk: what the cut counts. Also less than before; with sequence 0, nothing any more. */
 export interface Stored {
   readonly kind: 'stored'
   readonly space: SpaceId

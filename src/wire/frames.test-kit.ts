@@ -151,7 +151,7 @@ export const framesOfKind: Kinds = {
       answer: fc.boolean(),
     }),
   ),
-  stored: fc.record({ kind: fc.constant('stored'), space, vector: dots }),
+  stored: fc.record({ kind: fc.constant('stored'), space, vector: dotsOf(fc.record({ origin, seq: count })) }),
   'stored-ask': fc.record({ kind: fc.constant('stored-ask'), space, vector: dots }),
   chains: fc
     .record({

@@ -345,8 +345,9 @@ export const syncFrames: FrameCodecs<
     code: 0x1a,
     fields: 2,
     write: (writer, { space, vector }) => writeDots(writer, space, vector),
+    // 0 takes back what was said: it went back before the first.
     read(reader) {
-      const { space, dots } = readDots(reader, 1)
+      const { space, dots } = readDots(reader, 0)
       return { kind: 'stored', space, vector: dots }
     },
   },
