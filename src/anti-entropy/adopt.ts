@@ -316,11 +316,12 @@ export class Adopt {
   }
 
   /** Credit for more: for what memory holds at once, for rows when the store has them. */
-  #acknowledge(): void {
+  #acknowledge(): boolean {
     const seq = this.#staging === undefined ? this.#received : Math.min(this.#received, this.#staging.storedCount)
-    if (seq <= this.#acknowledged || this.paused) return
+    if (seq <= this.#acknowledged || this.paused) return false
     this.#acknowledged = seq
     this.#sendAck(seq, false)
+    return true
   }
 
   #sendAck(seq: number, stop: boolean): void {
@@ -331,9 +332,8 @@ export class Adopt {
   stored(nowMs: number): void {
     if (this.#staging === undefined) return
     if (this.#state === 'take') {
-      // From here on it is the peer's turn again.
-      if (this.#received > this.#acknowledged) this.#heardMs = nowMs
-      this.#acknowledge()
+      // From here on it is the peer's turn again; of one that is gone nothing was heard.
+      if (this.#acknowledge()) this.#heardMs = nowMs
     } else if (this.#state === 'store' && this.#staging.storedCount === this.#lastKeys.length) {
       if (this.#isForked) this.#look(nowMs)
       else this.#seal(nowMs)

@@ -88,6 +88,30 @@ describe('a silent peer', () => {
   })
 })
 
+describe('a peer that went away', () => {
+  test('[AE16] is not waited for because the own disk took what it had sent', () => {
+    const fleet = new Fleet({ members: 3, bounds: { newcomerSiblings: 0, stagedBytes: 0, cellBytes: 100 } })
+    const [a, giver, other] = fleet.members as readonly [Member, Member, Member]
+    for (let i = 0; i < 10; i++) giver.write(`k${i}`, register, 'set', { value: i })
+    fleet.link(giver, other)
+    fleet.pass(3000)
+    // Rows of the snapshot are on their way to the disk, and will never be confirmed to anybody.
+    fleet.filter = ({ to, frame }) => to !== a.node || frame.kind !== 'tree-cells' || frame.seq < 3
+    fleet.link(a, giver)
+    fleet.commits = false
+    fleet.greet(giver, a)
+    fleet.settle()
+    expect(fleet.sent.filter(({ to, frame }) => to === a.node && frame.kind === 'tree-cells').length).toBe(2)
+    fleet.drop(giver.node)
+    fleet.commits = true
+    fleet.filter = () => true
+    fleet.link(a, other)
+    fleet.pass(20_000)
+    expect(a.space.catchingUp).toBe(false)
+    expect(a.read('k9', register)).toBe(9)
+  })
+})
+
 describe('a peer that reads for long', () => {
   test.each([
     ['is waited for, since it says so', 1000, ['done']],
