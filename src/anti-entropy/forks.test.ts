@@ -2,7 +2,9 @@ import { describe, expect, test } from 'vitest'
 import { toHex } from '../base/bytes.ts'
 import { prng } from '../base/prng.ts'
 import { decodeDelta } from '../crdt/delta.ts'
+import { claim } from '../crdt/types/claim.ts'
 import { counter } from '../crdt/types/counter.ts'
+import { flag } from '../crdt/types/flag.ts'
 import { register } from '../crdt/types/register.ts'
 import { set } from '../crdt/types/set.ts'
 import { spaceRange, table } from '../replica/row-keys.ts'
@@ -167,6 +169,43 @@ describe('forks', () => {
     expectAlike(a, twin, b, c)
     expect(a.read('n', counter)).toBe(11)
     expect(twin.space.evidence().map(({ unrescued }) => unrescued)).toEqual([1])
+  })
+
+  test.each([
+    [
+      'the highest fence',
+      claim,
+      (twin: Member, fleet: Fleet): void => {
+        for (let fence = 1; fence <= 3; fence++, fleet.nowMs += 10) twin.write('x', claim, 'acquire', { ttlMs: 1 })
+      },
+      (other: Member): void => other.write('x', claim, 'acquire', { ttlMs: 1 }),
+      { fence: 3 },
+    ],
+    [
+      'a prohibition',
+      flag,
+      (twin: Member): void => twin.write('x', flag, 'disable', { wins: 'disable' }),
+      (other: Member): void => other.write('x', flag, 'enable'),
+      false,
+    ],
+  ])('[F4] of several that would be lost in a cell it is %s that is written again', (_, type, first, second, shown) => {
+    const [fleet, a, twin, b, c] = cloned()
+    fleet.drop(c.node)
+    for (let i = 0; i < 9; i++) a.write('k', register, 'set', { value: i })
+    first(twin, fleet)
+    fleet.nowMs += 1000
+    second(c)
+    fleet.link(c, twin)
+    fleet.pass(3000)
+    expect(twin.space.entry('x').siblings().length).toBe(2)
+    // Nobody can show what the other wrote: it is as lost as what the clone did.
+    fleet.drop(c.node)
+    twin.space.logs.get(c.replica.origin)?.dropOldest()
+    joinTwin(fleet, twin, b)
+    fleet.pass(10_000)
+    expectAlike(a, twin, b)
+    if (typeof shown === 'object') expect(a.read('x', type)).toMatchObject(shown)
+    else expect(a.read('x', type)).toBe(shown)
   })
 
   test('[F5] the losing deltas are kept as they were written, and each node raises it once', () => {

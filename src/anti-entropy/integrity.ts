@@ -6,17 +6,18 @@
  *   locate   both agree with themselves: one sends a sketch of all its digests, the other finds what they do not share and
  *            answers with its cells and the digests of those that it lacks
  *   repair   after a grace time the one who sent the sketch, chosen by rendezvous, writes deltas that supersede every
- *            disputed dot by name and keep the newest value of each cell: nothing that anybody holds alone is lost unseen
+ *            disputed dot by name and keep the foremost value of each cell: nothing that anybody holds alone is lost unseen
  */
 import { compareBytes, equalBytes, utf8 } from '../base/bytes.ts'
 import { SkeinError } from '../base/errors.ts'
 import { checksum32, lanes } from '../base/hash.ts'
 import { limits } from '../base/limits.ts'
 import { cellKey } from '../crdt/change.ts'
-import { compareSiblings, hasDot, newest } from '../crdt/cell.ts'
+import { compareSiblings, hasDot } from '../crdt/cell.ts'
 import type { Path, Sibling, TypeId } from '../crdt/cell.ts'
 import { covers } from '../crdt/dot.ts'
 import { decodeSnapshot } from '../crdt/state.ts'
+import { foremost } from '../crdt/types/table.ts'
 import type { Moment } from '../replica/adoption.ts'
 import type { StoredEntry } from '../replica/entry.ts'
 import type { Space } from '../replica/space.ts'
@@ -302,7 +303,7 @@ export class Integrity {
       this.#shared.replica.transact(space, options, (change) => {
         for (const { key, name, siblings } of cells) {
           const entry = space.entry(key)
-          const kept = keptOf(siblings, entry.at(name))
+          const kept = keptOf(name.charCodeAt(0), siblings, entry.at(name))
           change.repair(entry, name, unique(siblings), kept?.value.slice(), kept?.expires ?? 0)
         }
       })
@@ -335,13 +336,17 @@ export class Integrity {
   }
 }
 
-/** The value that stays: the newest that is disputed, unless what came since has taken its place. */
-function keptOf(disputed: readonly Sibling[], live: readonly Sibling[]): Sibling | undefined {
-  const sorted = disputed.toSorted((a, b) => compareSiblings(a, b) || compareBytes(a.value, b.value))
-  const kept = sorted.at(-1)
+/** The value that stays: the foremost that is disputed, unless what came since has taken its place. */
+function keptOf(type: TypeId, disputed: readonly Sibling[], live: readonly Sibling[]): Sibling | undefined {
+  // One dot may have two values here: of those the greater.
+  const sorted = disputed.toSorted((a, b) => compareSiblings(b, a) || compareBytes(b.value, a.value))
+  const kept = foremost(type, sorted)
   if (kept === undefined) return undefined
-  const latest = newest(live.filter((sibling) => !hasDot(disputed, sibling)))
-  return latest !== undefined && compareSiblings(latest, kept) > 0 ? undefined : kept
+  const latest = foremost(
+    type,
+    live.filter((sibling) => !hasDot(disputed, sibling)),
+  )
+  return latest === undefined || foremost(type, [latest, kept]) === kept ? kept : undefined
 }
 
 /** Each dot once: the same one may have two values, and that is the dispute. */

@@ -106,6 +106,11 @@ export interface CrdtType<T = unknown> {
   readonly leavesFromDisk?: true
   /** A cell holds the account of one origin: a copy of it by another does not mean the same. */
   readonly countsByOrigin?: true
+  /**
+   * Which of some siblings of a cell is written anew where one must stand for all; where a type does not say, the newest.
+   * Where time does not decide what a cell shows, the newest would take a fence or a prohibition back.
+   */
+  foremost?(siblings: Siblings): Sibling | undefined
   /** The value that the cells show. Total: cells that hold nonsense are skipped, never thrown over. */
   read(cells: Cells): Reading<T>
   /** What deleting the entry means where it is not just clearing its cells: a claim is released, a budget refuses. */

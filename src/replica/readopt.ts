@@ -11,13 +11,13 @@
 import { equalBytes } from '../base/bytes.ts'
 import { limits } from '../base/limits.ts'
 import { cellKey } from '../crdt/change.ts'
-import { hasDot, newest } from '../crdt/cell.ts'
+import { hasDot } from '../crdt/cell.ts'
 import type { Sibling } from '../crdt/cell.ts'
 import { advanceChain, decodeDelta, linkBytes, startChain } from '../crdt/delta.ts'
 import type { Delta } from '../crdt/delta.ts'
 import { covers } from '../crdt/dot.ts'
 import type { Dot, OriginId, ReadonlyVector, Seen, Vector } from '../crdt/dot.ts'
-import { typeOf } from '../crdt/types/table.ts'
+import { foremost, typeOf } from '../crdt/types/table.ts'
 import type { Fork, Head } from '../wire/frame.ts'
 import { noCells } from './adoption.ts'
 import type { Buckets } from './adoption.ts'
@@ -92,7 +92,8 @@ export function readopt(replica: Replica, space: Space, snapshot: Snapshot, nowM
     const entry = space.entry(key)
     space.tree.touch(entry.leaf)
     for (const name of namesOf(entry)) {
-      const sibling = newest(entry.at(name).filter((one) => isLost(one)))
+      const gone = entry.at(name).filter((one) => isLost(one) && (one.expires === 0 || one.expires > nowMs))
+      const sibling = foremost(name.charCodeAt(0), gone)
       if (sibling !== undefined) lost.push({ key, name, sibling })
     }
   }
@@ -285,7 +286,6 @@ function rescue(
   for (const { key, name, sibling } of lost) {
     const live = space.entry(key).at(name)
     if (live.some(({ value }) => equalBytes(value, sibling.value))) continue
-    if (sibling.expires !== 0 && sibling.expires <= nowMs) continue
     if (isCopied(name.charCodeAt(0))) at(key, name).value = sibling
     else unrescued++
   }

@@ -152,6 +152,7 @@ export const claim: CrdtType<ClaimReading> = {
       },
     },
   },
+  foremost: (siblings) => highest(siblings)?.sibling,
   read(cells) {
     const siblings = cells.get(rootPath)
     const held = highest(siblings)

@@ -17,6 +17,11 @@ export function isNegative(sibling: Sibling): boolean {
   return sibling.value.length === 1 && sibling.value[0] === negative[0]
 }
 
+/** The one whose word holds: a negative, if there is any. */
+export function decisive(siblings: Siblings): Sibling | undefined {
+  return siblings.find(isNegative)
+}
+
 function isPositive(sibling: Sibling): boolean {
   return sibling.value.length === 1 && sibling.value[0] === positive[0]
 }

@@ -5,7 +5,7 @@
 import { rootPath } from '../cell.ts'
 import type { CrdtType } from '../type.ts'
 import { choice } from './arguments.ts'
-import { bring, drop, exists, forbid } from './existence.ts'
+import { bring, decisive, drop, exists, forbid } from './existence.ts'
 
 export const flag: CrdtType<boolean> = {
   id: 5,
@@ -29,6 +29,7 @@ export const flag: CrdtType<boolean> = {
       },
     },
   },
+  foremost: decisive,
   read(cells) {
     return { value: exists(cells.get(rootPath)), concurrent: [] }
   },

@@ -8,7 +8,7 @@ import { binaryString } from '../../base/bytes.ts'
 import type { Value } from '../../base/value.ts'
 import type { CrdtType } from '../type.ts'
 import { choice, values } from './arguments.ts'
-import { bring, drop, exists, forbid } from './existence.ts'
+import { bring, decisive, drop, exists, forbid } from './existence.ts'
 import { valueOfPath } from './reading.ts'
 
 export const set: CrdtType<readonly Value[]> = {
@@ -35,6 +35,7 @@ export const set: CrdtType<readonly Value[]> = {
       },
     },
   },
+  foremost: decisive,
   read(cells) {
     const elements: Value[] = []
     for (const [path, siblings] of cells.all()) {

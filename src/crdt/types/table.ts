@@ -3,7 +3,8 @@
  * the docs all come from this list. A number names its type on the wire and on disk for ever: none is used twice.
  */
 import { assert } from '../../base/assert.ts'
-import type { TypeId } from '../cell.ts'
+import { newest } from '../cell.ts'
+import type { Sibling, Siblings, TypeId } from '../cell.ts'
 import type { CrdtType } from '../type.ts'
 import { budget } from './budget.ts'
 import { claim } from './claim.ts'
@@ -38,6 +39,11 @@ assert(byId.size === types.length && byName.size === types.length, 'types have n
 /** Undefined for a type that a newer version wrote: its cells are kept as they are. */
 export function typeOf(id: TypeId): CrdtType | undefined {
   return byId.get(id)
+}
+
+/** Which of some siblings of a cell of that type may stand for all of them. */
+export function foremost(id: TypeId, siblings: Siblings): Sibling | undefined {
+  return typeOf(id)?.foremost?.(siblings) ?? newest(siblings)
 }
 
 export function typeNamed(name: string): CrdtType | undefined {
