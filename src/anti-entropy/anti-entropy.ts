@@ -543,7 +543,10 @@ export class AntiEntropy {
     if (isNew && patience.times(peer.node, space.id) === 0) return this.#adopt(peer, space, nowMs)
     const exchange = this.#exchange(peer, space, frame.space)
     if (exchange.busy || nowMs - exchange.startedMs < bounds.pauseMs) return
-    for (const other of this.#peers.values()) if (other.exchanges.get(frame.space)?.asked === true) return
+    for (const other of this.#peers.values()) {
+      const isWaitedFor = other.exchanges.get(frame.space)?.asked === true
+      if (isWaitedFor && !patience.isAside(other.node, space.id, nowMs)) return
+    }
     exchange.start(frame.context, nowMs)
   }
 

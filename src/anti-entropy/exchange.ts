@@ -40,6 +40,9 @@ export class Exchange {
   /** Our vector is out: what the peer has is on its way. */
   asked: boolean = false
   movedMs: number = -Infinity
+  /** When something last came of what was asked. A question of the peer's is nothing of it. */
+  #answeredMs = -Infinity
+  #repeatedMs = -Infinity
   startedMs: number = -Infinity
   readonly #shared: Shared
   readonly #forks: Forks
@@ -83,7 +86,7 @@ export class Exchange {
     this.#before = { mine, theirs: theirContext }
     this.#tally = new Tally(nowMs)
     this.startedMs = nowMs
-    this.movedMs = nowMs
+    this.movedMs = this.#answeredMs = nowMs
     this.asked = true
     if (this.#form === 'chains') this.#sendChains(true)
     else this.#sendVector(true)
@@ -95,18 +98,22 @@ export class Exchange {
     this.#form = 'chains'
     this.asked = true
     this.startedMs = nowMs
-    this.movedMs = nowMs
+    this.movedMs = this.#answeredMs = nowMs
     this.#sendChains(true)
     this.#comparedMs = nowMs
   }
 
   /** Whatever was under way is forgotten: the next greeting starts again. */
   end(outcome: 'lost' | 'late' | 'refused', nowMs: number): void {
-    if (this.busy && !this.#tally.idle) this.#report(outcome, nowMs)
+    const wasBusy = this.busy
     if (outcome === 'late' && this.asked) {
       this.#lates++
-      this.#shared.patience.failed(this.peer, this.id, nowMs - this.movedMs, nowMs)
+      this.#shared.patience.failed(this.peer, this.id, nowMs - this.#answeredMs, nowMs)
+      // What the peer asked for goes on.
+      this.asked = false
+      if (this.#theirs !== undefined && !this.isLate(nowMs)) return
     }
+    if (wasBusy && !this.#tally.idle) this.#report(outcome, nowMs)
     this.#close()
   }
 
@@ -116,8 +123,8 @@ export class Exchange {
    */
   isLate(nowMs: number): boolean {
     const { answerMs, lateMs } = this.#shared.bounds
-    const patienceMs = this.asked ? Math.min(lateMs, answerMs * 2 ** this.#lates) : lateMs
-    return this.busy && nowMs - this.movedMs > patienceMs
+    if (this.asked) return nowMs - this.#answeredMs > Math.min(lateMs, answerMs * 2 ** this.#lates)
+    return this.busy && nowMs - this.movedMs > lateMs
   }
 
   get busy(): boolean {
@@ -141,6 +148,7 @@ export class Exchange {
       this.startedMs = nowMs
     }
     this.movedMs = nowMs
+    if (!frame.answer) this.#answeredMs = nowMs
     if (frame.answer) {
       this.#servedMs = nowMs
       this.#flights = []
@@ -155,9 +163,18 @@ export class Exchange {
     // An answer that finds both sides alike lets the asker see that nothing will come.
     if (frame.answer && !this.asked && (ahead || !behind)) {
       this.asked = ahead
+      this.#answeredMs = nowMs
       this.#sendVector(false, frame.form)
+    } else if (frame.answer && ahead && this.#isUnanswered(nowMs)) {
+      this.#repeatedMs = nowMs
+      this.#sendVector(true)
     } else if (!ahead) this.asked = false
     this.#pump(nowMs)
+  }
+
+  /** The peer asks and has not answered: links keep order, so by now the question was lost, or the answer. */
+  #isUnanswered(nowMs: number): boolean {
+    return this.asked && nowMs - Math.max(this.#answeredMs, this.#repeatedMs) > this.#shared.bounds.answerMs
   }
 
   /** Have we anything beyond this vector? */
@@ -230,7 +247,7 @@ export class Exchange {
         }
       }
     }
-    this.movedMs = nowMs
+    this.movedMs = this.#answeredMs = nowMs
     if (isForked) {
       this.asked = false
       this.#before = undefined
@@ -261,7 +278,7 @@ export class Exchange {
   chains(frame: Chains, nowMs: number): Compared {
     const wasAsked = this.asked && !frame.answer
     this.#heard ||= wasAsked && !this.#mayBeKeptBack(frame)
-    this.movedMs = nowMs
+    this.movedMs = this.#answeredMs = nowMs
     this.asked = false
     const compared = this.#forks.compare(this.space, this.peer, frame, wasAsked, nowMs)
     if (compared.reply !== undefined) {

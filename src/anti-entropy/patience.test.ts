@@ -26,7 +26,14 @@ function besideSilent(kept: readonly Frame['kind'][], bounds = {}): [Fleet, Memb
 }
 
 /** For how many of so many seconds, in each of which the honest one writes, a does not hold what he wrote in the one before. */
-function behind(fleet: Fleet, a: Member, honest: Member, silent: Member, seconds: number): number {
+function behind(
+  fleet: Fleet,
+  a: Member,
+  honest: Member,
+  silent: Member,
+  seconds: number,
+  also: () => void = () => undefined,
+): number {
   let late = 0
   for (let second = 1; second <= seconds; second++) {
     honest.write('k', register, 'set', { value: second })
@@ -35,6 +42,7 @@ function behind(fleet: Fleet, a: Member, honest: Member, silent: Member, seconds
     // Nobody greets as often as who wants to be asked.
     for (let greetings = 3; greetings > 0; greetings--) {
       fleet.greet(silent, a)
+      also()
       fleet.pass(333)
     }
   }
@@ -59,6 +67,21 @@ describe('a silent peer', () => {
     const [fleet, a, honest, silent] = besideSilent(kept)
     expect(behind(fleet, a, honest, silent, 100)).toBeLessThan(30)
     expect(behind(fleet, a, honest, silent, 300)).toBeLessThan(60)
+  })
+
+  test('[AE16] gets no more of it by asking', () => {
+    const [fleet, a, honest, silent] = besideSilent(['vector', 'deltas', 'tree-offer', 'tree-cells', 'tree-ack'])
+    // All that the silent one says are its questions, and the honest one hears of nothing to ask about.
+    fleet.filter = ({ from, to, frame }) =>
+      frame.kind === 'greeting' ? to === a.node : from === a.node || from === honest.node
+    const entries = [{ origin: silent.replica.origin, seq: 5 }]
+    fleet.pass(20_000)
+    const question = { kind: 'vector', space: a.space.id, entries, form: 'full', answer: true } as const
+    const ask = (): void => {
+      a.sync.handle(silent.node, question, fleet.nowMs)
+      fleet.collect(a)
+    }
+    expect(behind(fleet, a, honest, silent, 100, ask)).toBeLessThan(30)
   })
 
   test('[AE16] gets no more by signs of life than a peer may read', () => {
