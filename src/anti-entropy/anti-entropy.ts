@@ -46,7 +46,7 @@ class Peer {
   readonly exchanges: Map<SpaceId, Exchange> = new Map()
   /** When it last asked for a snapshot. */
   readonly askedMs: Map<SpaceId, number> = new Map()
-  /** When it last greeted, and was not catching up. */
+  /** When it last greeted, unless it was catching up then. */
   readonly greetedMs: Map<SpaceId, number> = new Map()
   /** When its greeting last showed that it holds the very same. */
   readonly equalMs: Map<SpaceId, number> = new Map()
@@ -530,7 +530,9 @@ export class AntiEntropy {
 
   #greeted(peer: Peer, space: Space, frame: Greeting, nowMs: number): void {
     if (frame.answer) this.#greet(peer.node, space, frame.space)
-    if (!frame.catchingUp) peer.greetedMs.set(space.id, nowMs)
+    // Who is catching up gives no cells: nobody is left aside in favour of him, whatever he was before.
+    if (frame.catchingUp) peer.greetedMs.delete(space.id)
+    else peer.greetedMs.set(space.id, nowMs)
     const found = this.#compared(space, frame)
     const { durable } = frame
     this.outputs.push({ kind: 'report', report: { kind: 'compared', space, peer: peer.node, found, durable } })

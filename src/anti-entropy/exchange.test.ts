@@ -147,6 +147,19 @@ describe('what its writer keeps back until his disk has it', () => {
   })
 })
 
+test('[AE2] nobody is at a loss about who is below his log: he takes a snapshot when somebody gives it', () => {
+  const [fleet, a, b] = pair()
+  for (let i = 0; i < 5; i++) a.write('k', register, 'set', { value: i })
+  a.prune()
+  fleet.filter = ({ frame }) => frame.kind !== 'tree-ask'
+  fleet.pass(60_000)
+  expect(fleet.frames('chains').length).toBeGreaterThan(0)
+  expect(a.events).toEqual([])
+  fleet.filter = () => true
+  fleet.pass(40_000)
+  expectEqual(a, b)
+})
+
 describe('an answer that is lost', () => {
   test('[AE12] keeps nobody else waiting for long', () => {
     const fleet = new Fleet({ members: 3 })

@@ -55,6 +55,8 @@ export class Exchange {
   #flights: Flight[] = []
   #flying = 0
   #comparedMs = -Infinity
+  /** The peer was told that what it lacks is no longer in the log: it is for it to take a snapshot, from whom it likes. */
+  #isBelow = false
   /** The peer has told its chains since the last start. */
   #heard = false
   #servedMs = -Infinity
@@ -76,7 +78,8 @@ export class Exchange {
     const same = before !== undefined && equalBytes(before.mine, mine) && equalBytes(before.theirs, theirContext)
     // What moved nothing is followed by the next fuller form, and when even chains explained nothing, by the first again.
     const isSuspect = this.#forks.hasSuspects(this.space)
-    if (same && this.#form === 'chains' && this.#heard && !isSuspect) {
+    if (!same) this.#isBelow = false
+    if (same && this.#form === 'chains' && this.#heard && !isSuspect && !this.#isBelow) {
       this.#shared.outputs.push({ kind: 'event', event: { kind: 'stuck', space: this.space, peer: this.peer } })
     }
     if (this.#form === 'chains') this.#form = 'short'
@@ -188,6 +191,7 @@ export class Exchange {
     while (this.#theirs !== undefined && this.#flying < windowBytes) {
       const { runs, sizeBytes, more, below } = missing(this.space, this.#theirs, chunkBytes)
       if (below) {
+        this.#isBelow = true
         this.#deltas([], true)
         this.#theirs = undefined
         return

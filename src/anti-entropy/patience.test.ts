@@ -97,6 +97,19 @@ describe('a silent peer', () => {
     expect(a.read('k', register)).toBe(1)
   })
 
+  test('[AE16] is asked all the same when those in whose favour it was left aside catch up themselves', () => {
+    const [fleet, a, honest, silent] = besideSilent(['tree-offer', 'tree-cells', 'tree-ack'])
+    behind(fleet, a, honest, silent, 60)
+    const { frame: greeting } = fleet.sent.findLast(
+      ({ from, to, frame }) => from === honest.node && to === a.node && frame.kind === 'greeting',
+    ) as { frame: Frame }
+    fleet.filter = ({ from, frame }) => from !== honest.node || frame.kind !== 'greeting'
+    a.sync.handle(honest.node, { ...greeting, catchingUp: true } as Frame, fleet.nowMs)
+    fleet.greet(silent, a)
+    fleet.pass(5000)
+    expect(a.read('s', register)).toBe(4)
+  })
+
   test('[AE16] who is the only one is asked again and again, and is believed when he answers', () => {
     const [fleet, a, honest, silent] = besideSilent(['tree-offer', 'tree-cells', 'tree-ack'])
     fleet.unlink(a, honest)
