@@ -183,6 +183,25 @@ test('a write at one node is read at the others', () => {
   expect([0, 1, 2].map((at) => valueAt(bench, at, 'k'))).toEqual(['here', 'here', 'here'])
 })
 
+test('a space that is here ends when it was deleted elsewhere, though this node is not to hold it any more', () => {
+  const bench = new Bench()
+  const [first, second] = [bench.add(), bench.add({ holds: () => false })]
+  first.replica.open('s')
+  // As after a change of its configuration, or from a directory that was another's.
+  second.replica.open('s')
+  set(bench, 0, 'k', 1)
+  bench.passMs(3000)
+  expect(valueAt(bench, 1, 'k')).toBe(1)
+  first.replica.deleteSpace('s')
+  first.replica.open('s')
+  first.replica.open('other')
+  bench.feed(0, { kind: 'local' })
+  bench.passMs(3000)
+  expect(second.replica.find('s')?.generation).toBe(first.replica.find('s')?.generation)
+  expect(valueAt(bench, 1, 'k')).toBeUndefined()
+  expect(second.replica.find('other')).toBeUndefined()
+})
+
 test('budget rights are asked for where they are lacking, and come only from who has them', () => {
   const bench = new Bench()
   for (let i = 0; i < 2; i++) bench.add()

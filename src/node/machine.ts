@@ -562,7 +562,8 @@ export class Machine {
     const held = new Set(spaces.map(({ id }) => id))
     peer.spaces = held
     for (const { name, generation } of spaces) {
-      if (!this.#config.holds(name)) continue
+      // A space that is here, though it is not wanted any more, ends with its generation like any other.
+      if (!this.#config.holds(name) && this.replica.find(name) === undefined) continue
       try {
         this.replica.openGeneration(name, generation)
       } catch (error) {
