@@ -213,6 +213,24 @@ describe('adoption', () => {
     expect(b.reports[0]?.outcome).toBe('done')
   })
 
+  test('[AE9] a word of what was taken that was lost with the link is said again', () => {
+    const fleet = new Fleet({ members: 2, bounds: { newcomerSiblings: 0, cellBytes: 100, windowBytes: 300 } })
+    const [a, b] = fleet.members as readonly [Member, Member]
+    for (let i = 0; i < 20; i++) a.write(`k${i}`, register, 'set', { value: i })
+    fleet.filter = ({ frame }) => frame.kind !== 'tree-ack'
+    fleet.link(a, b)
+    fleet.greet(a, b)
+    fleet.settle()
+    // The window is full, and all of it is there.
+    expect(b.space.catchingUp).toBe(true)
+    fleet.unlink(a, b)
+    fleet.filter = () => true
+    fleet.link(a, b)
+    fleet.settle()
+    expect(b.read('k19', register)).toBe(19)
+    expect(fleet.frames('tree-ask').length).toBe(2)
+  })
+
   test('[AE15] while a snapshot is on its way nothing beyond it is pruned', () => {
     const [fleet, a, b] = pair(tiny)
     fill(a, 0, 300)

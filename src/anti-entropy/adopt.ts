@@ -209,6 +209,8 @@ export class Adopt {
     // Was the question heard? Nobody knows; it is cheap to begin again.
     if (this.#state === 'ask') return this.end('lost', nowMs)
     if (this.#state !== 'take') return
+    // The last word of what is here may have been lost with the link, and the peer may send no more before it.
+    if (this.#acknowledged > 0) this.#sendAck(this.#acknowledged, false)
     const after = this.#last?.key ?? ' '
     const { id } = this.space
     this.#send({ kind: 'tree-ask', space: id, session: this.session, vector: [], sums: new Uint8Array(0), after })
