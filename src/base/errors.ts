@@ -379,6 +379,24 @@ export const errorTable = {
     retry: true,
     action: 'Wait longer, or ask the node that wrote it.',
   },
+  unknown_conflict: {
+    meaning: 'There is no conflict of that id in the space.',
+    state: 'unchanged',
+    retry: false,
+    action: 'List the conflicts; one that others found may still be on its way here.',
+  },
+  conflict_settled: {
+    meaning: 'The conflict was settled already.',
+    state: 'unchanged',
+    retry: false,
+    action: 'Read the decision; a new one is possible once a branch opens it again.',
+  },
+  conflict_changed: {
+    meaning: 'The conflict has another branch or decision than the revision that was looked at.',
+    state: 'unchanged',
+    retry: false,
+    action: 'Read it again, and decide on what it is now.',
+  },
 } as const
 
 export type ErrorCode = keyof typeof errorTable

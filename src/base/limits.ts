@@ -163,6 +163,26 @@ export const limits = {
   clientFrameCharacters: 131_072,
   /** Bytes of one frame that a client takes in: a few hundred full pages would not fit, and no server gathers them. */
   clientFrameBytes: 67_108_864,
+  /** Rules of one space. A guess: people lose the overview long before. */
+  rules: 64,
+  /** Characters of a rule's name. */
+  ruleNameLength: 128,
+  /** Bytes of a space's rules together. */
+  rulesBytes: 65_536,
+  /** Branches of one conflict that are kept whole; of more it says only that there are more. A guess: nobody reads more. */
+  caseBranches: 64,
+  /** Parts of one branch: what one delta did to what the conflict is about. */
+  caseParts: 16,
+  /** Bytes of a value that a conflict keeps as evidence; a longer one is cut and says so. */
+  caseValueBytes: 4096,
+  /** Earlier writes of one thing that a delta is compared with, the newest first. A guess: more have one conflict already. */
+  casePairs: 256,
+  /** Touches in memory of what was written lately, over a space with rules. A guess: some 40 MB. */
+  windowTouches: 200_000,
+  /** Conflicts that are written in one delta: a storm comes in pieces. */
+  casesAtOnce: 250,
+  /** Findings of a node in memory that are not in a case yet; beyond, their rows wait for a restart. A guess. */
+  findings: 200_000,
   /** Values of one label of a metric; what is beyond counts as `other`. A guess: a screen holds fewer. */
   metricLabelValues: 64,
   /** Deltas of one batch whose way to the disk is traced; those beyond have no such span. A guess: no trace viewer shows more. */

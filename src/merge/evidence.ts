@@ -1,0 +1,193 @@
+/** A case as data: all that a person needs on one screen, and an agent in one JSON, to decide it. */
+import type { Value } from '../base/value.ts'
+import { pathValue, sameDot } from '../crdt/cell.ts'
+import type { Path } from '../crdt/cell.ts'
+import { timeToMs } from '../crdt/clock.ts'
+import type { Dot } from '../crdt/dot.ts'
+import { typeOf } from '../crdt/types/table.ts'
+import { dotName } from './case.ts'
+import type { Branch, Case, Choice, Part } from './case.ts'
+import { valueIn } from './deed.ts'
+import type { Decider, SafeOutcome, Severity } from './rule.ts'
+import { ruleKind } from './rules/table.ts'
+
+export interface Conflict {
+  readonly space: string
+  readonly id: string
+  readonly rule: string
+  readonly kind: string
+  /** What was found, in one line. */
+  readonly says: string
+  readonly severity: Severity
+  readonly safe: SafeOutcome
+  readonly decides: Decider
+  readonly state: 'open' | 'settled'
+  readonly revision: string
+  readonly subject: readonly Value[]
+  /** Entries that have a part in it. */
+  readonly keys: readonly string[]
+  readonly branches: readonly BranchEvidence[]
+  /** There were more branches than are kept. */
+  readonly more: boolean
+  readonly differences: readonly Difference[]
+  /** `high` where branches may have acted on the world outside, each for itself. */
+  readonly duplicateRisk: 'none' | 'high'
+  readonly advice: string
+  readonly decisions: readonly DecisionEvidence[]
+  /** Decisions that did not know of one another differ. */
+  readonly contradictory: boolean
+  /** How often a conflict on this subject was settled before. */
+  readonly repeats: number
+  /** Wall-clock milliseconds of the first branch and the last. */
+  readonly firstAt: number
+  readonly lastAt: number
+}
+
+export interface BranchEvidence {
+  /** Names the branch: `pick` takes it. */
+  readonly dot: Dot
+  readonly agent: string
+  readonly reason: string | undefined
+  /** Wall-clock milliseconds. */
+  readonly at: number
+  readonly did: readonly PartEvidence[]
+  /** What its writer had newly seen of others, and at what it therefore looked. */
+  readonly hadSeen: readonly Dot[]
+  /** A later branch of the same case was written over it. */
+  readonly supersededBy: Dot | undefined
+  readonly settled: boolean
+}
+
+export interface PartEvidence {
+  readonly key: string
+  readonly type: string
+  readonly path: Value
+  readonly act: string
+  readonly value: Value | undefined
+  /** Of a value that was too long to keep. */
+  readonly cutBytes: number
+  readonly over: readonly Dot[]
+}
+
+/** One cell, and what each branch made of it. */
+export interface Difference {
+  readonly key: string
+  readonly type: string
+  readonly path: Value
+  /** What stood there before, where history still had it. */
+  readonly before: readonly { readonly dot: Dot; readonly agent: string; readonly value: Value | undefined }[]
+  readonly branches: readonly { readonly dot: Dot; readonly act: string; readonly value: Value | undefined }[]
+}
+
+export interface DecisionEvidence {
+  readonly dot: Dot
+  readonly choice: Choice
+  readonly agent: string
+  readonly at: number
+  readonly reason: string | undefined
+  readonly settles: readonly Dot[]
+}
+
+export function evidenceOf(space: string, known: Case, repeats: number): Conflict {
+  const kind = ruleKind(known.kind)
+  const { branches, decisions, unsettled } = known
+  const times = branches.map(({ time }) => timeToMs(time))
+  return {
+    space,
+    id: known.id,
+    rule: known.rule,
+    kind: known.kind,
+    says: kind?.says ?? 'found by a rule that this version does not know',
+    severity: known.severity,
+    safe: known.safe,
+    decides: known.decides,
+    state: known.state,
+    revision: known.revision,
+    subject: known.subject,
+    keys: [...new Set(branches.flatMap(({ parts }) => parts.map(({ key }) => key)))].sort(),
+    branches: branches.map((branch) => ({
+      dot: dotOf(branch),
+      agent: branch.agent,
+      reason: branch.reason,
+      at: timeToMs(branch.time),
+      did: branch.parts.map(partEvidence),
+      hadSeen: branch.news,
+      supersededBy: laterOf(branch, branches),
+      settled: !unsettled.includes(branch),
+    })),
+    more: known.more,
+    differences: differencesOf(known),
+    duplicateRisk: kind?.actsOutside === true ? 'high' : 'none',
+    advice: known.contradictory
+      ? 'Two decisions contradict one another: agree, and decide once more.'
+      : (kind?.advice ?? 'Look at it on a node of a newer version.'),
+    decisions: decisions.map(({ origin, seq, choice, agent, time, reason, settles }) => ({
+      dot: { origin, seq },
+      choice,
+      agent,
+      at: timeToMs(time),
+      reason,
+      settles,
+    })),
+    contradictory: known.contradictory,
+    repeats,
+    firstAt: Math.min(...times),
+    lastAt: Math.max(...times),
+  }
+}
+
+function dotOf({ origin, seq }: Dot): Dot {
+  return { origin, seq }
+}
+
+function pathIn(path: Path): Value {
+  try {
+    return path === '' ? null : pathValue(path)
+  } catch {
+    return null
+  }
+}
+
+function partEvidence({ key, type, path, act, value, cutBytes, over }: Part): PartEvidence {
+  return {
+    key,
+    type: nameOf(type),
+    path: pathIn(path),
+    act,
+    value: value && valueIn(value),
+    cutBytes,
+    over,
+  }
+}
+
+function nameOf(type: number): string {
+  return type === 0 ? 'any' : (typeOf(type)?.name ?? `unknown ${type}`)
+}
+
+function laterOf(branch: Branch, branches: readonly Branch[]): Dot | undefined {
+  const later = branches.find(({ parts }) => parts.some(({ over }) => over.some((dot) => sameDot(dot, branch))))
+  return later && dotOf(later)
+}
+
+function differencesOf({ branches, ancestors }: Case): Difference[] {
+  const cells = new Map<string, Difference & { branches: Difference['branches'][number][] }>()
+  for (const branch of branches) {
+    for (const { key, type, path, act, value } of branch.parts) {
+      const name = `${key} ${type} ${path}`
+      let cell = cells.get(name)
+      if (cell === undefined) {
+        const isHere = (part: Part): boolean => part.key === key && part.type === type && part.path === path
+        const before = ancestors.flatMap((ancestor) => {
+          // What a branch stood on, but is no branch itself.
+          if (branches.some((one) => dotName(one) === dotName(ancestor))) return []
+          const part = ancestor.parts.find(isHere)
+          if (part === undefined) return []
+          return [{ dot: dotOf(ancestor), agent: ancestor.agent, value: part.value && valueIn(part.value) }]
+        })
+        cells.set(name, (cell = { key, type: nameOf(type), path: pathIn(path), before, branches: [] }))
+      }
+      cell.branches.push({ dot: dotOf(branch), act, value: value && valueIn(value) })
+    }
+  }
+  return [...cells.values()]
+}

@@ -1,0 +1,213 @@
+/**
+ * Findings at the door. When a delta is applied whose writer had not seen all that is here, what it touches is compared
+ * with what the others touched: each pair of touches that a rule calls a conflict belongs to a case.
+ *
+ * The case is named by the rule, the subject, and the last decisions on that subject that both writers had seen. All of that
+ * follows from the two deltas and what their writers had seen, so whoever has both names the same case.
+ */
+import { limits } from '../base/limits.ts'
+import type { Delta } from '../crdt/delta.ts'
+import { covers } from '../crdt/dot.ts'
+import type { Dot, OriginId, Seen } from '../crdt/dot.ts'
+import { caseId, caseType, dotName, headOf, lastOf, threadIn, threadOf } from './case.ts'
+import type { Ancestor, Branch, Finding, Head, Part, Settled } from './case.ts'
+import { deedOf } from './deed.ts'
+import type { Deed } from './deed.ts'
+import type { Met, Rule, Verdict } from './rule.ts'
+import type { RuleSet } from './rule-set.ts'
+import { threadKey } from './system.ts'
+import { Window, lean } from './window.ts'
+import type { Replicated } from './window.ts'
+
+/** What is on record of a case: that evidence is at hand, and its deltas need not be read again. */
+export interface OnRecord {
+  isFull(id: string): boolean
+  has(id: string, branch: Dot): boolean
+}
+
+interface Gathered {
+  readonly id: string
+  readonly head: Head
+  /** There are so many branches on record that no more are kept. */
+  readonly isFull: boolean
+  readonly branches: Map<string, Branch>
+  readonly ancestors: Map<string, Ancestor>
+  readonly others: Map<string, Dot>
+}
+
+/** One delta being compared. */
+interface Gathering {
+  readonly found: Map<string, Gathered>
+  readonly threads: Map<string, readonly Settled[]>
+  readonly deed: Deed
+}
+
+export class Finder {
+  readonly #space: Replicated
+  readonly #rules: readonly Rule[]
+  readonly #window: Window
+  readonly #record: OnRecord
+
+  constructor(space: Replicated, { rules }: RuleSet, record: OnRecord) {
+    this.#space = space
+    this.#record = record
+    this.#rules = rules
+    this.#window = new Window(space, rules)
+  }
+
+  /** Pairs that could not be judged, since one side had left the log. */
+  get missed(): number {
+    return this.#window.missed
+  }
+
+  /** The space went on by other ways than deltas. */
+  forget(): void {
+    this.#window.clear()
+  }
+
+  /** A delta of another node was applied: what it is against. */
+  applied(delta: Delta): readonly Finding[] {
+    const space = this.#space
+    const context = space.seen(delta.origin)
+    const unseen: [OriginId, number][] = []
+    for (const origin of space.origins()) {
+      if (origin === delta.origin) continue
+      const next = (context.get(origin) ?? 0) + 1
+      if (next <= space.head(origin)) unseen.push([origin, next])
+    }
+    if (unseen.length === 0) return none
+    const deed = deedOf(delta)
+    const touches = this.#rules.flatMap((rule, at) =>
+      rule.kind.touches(deed, rule).map((touch) => ({ rule, at, touch })),
+    )
+    if (touches.length === 0) return none
+    for (const [origin, next] of unseen) this.#window.want(origin, next)
+    const seen = (dot: Dot): boolean => hadSeen(delta, context, dot)
+    const found = new Map<string, Gathered>()
+    const threads = new Map<string, readonly Settled[]>()
+    for (const { rule, at, touch } of touches) {
+      const met = { origin: delta.origin, seq: delta.seq, time: delta.time, touch: lean(touch) }
+      for (const other of this.#window.unseen(at, touch.bucket, seen)) {
+        const verdict = rule.kind.judge(other, met, rule, space)
+        if (verdict !== undefined) this.#gather({ found, threads, deed }, rule, verdict, other, met)
+      }
+    }
+    return [...found.values()].filter(({ branches }) => branches.size > 0)
+  }
+
+  #gather({ found, threads, deed }: Gathering, rule: Rule, verdict: Verdict, other: Met, met: Met): void {
+    const { subject } = verdict
+    const threadId = threadOf(rule.name, subject)
+    let thread = threads.get(threadId)
+    if (thread === undefined) {
+      thread = threadIn(this.#space.entry(threadKey(threadId)).cells(caseType.id))
+      threads.set(threadId, thread)
+    }
+    const after = thread.length === 0 ? none : this.#afterBoth(thread, other, met)
+    const id = caseId(rule.name, subject, after)
+    let gathered = found.get(id)
+    if (gathered === undefined) {
+      const head = headOf(rule, verdict, after)
+      const isFull = this.#record.isFull(id)
+      gathered = { id, head, isFull, branches: new Map(), ancestors: new Map(), others: new Map() }
+      found.set(id, gathered)
+    }
+    if (gathered.isFull) return
+    this.#branch(gathered, rule, met, deed)
+    const { branches, others } = gathered
+    const name = dotName(other)
+    if (branches.size > limits.caseBranches || branches.has(name) || others.has(name)) return
+    const { origin, seq } = other
+    if (this.#record.has(id, other)) others.set(name, { origin, seq })
+    else {
+      const delta = this.#space.delta(other)
+      if (delta !== undefined) this.#branch(gathered, rule, other, deedOf(delta))
+    }
+  }
+
+  #branch({ branches, ancestors }: Gathered, rule: Rule, { touch }: Met, deed: Deed): void {
+    const { delta } = deed
+    if (branches.has(dotName(delta))) return
+    const parts = rule.kind
+      .touches(deed, rule)
+      .filter(({ bucket }) => bucket === touch.bucket)
+      .slice(0, limits.caseParts)
+      .map(({ key, type, path, act, value, over }) => partOf(key, type, path, act, value, over))
+    const { origin, seq, time, agent, reason, context } = delta
+    const news = context.slice(0, limits.caseBranches)
+    branches.set(dotName(delta), { origin, seq, time, agent, reason, parts, news })
+    for (const part of parts) for (const dot of part.over) this.#ancestor(ancestors, part, dot)
+  }
+
+  /** What stood there before, where the log still has it. */
+  #ancestor(ancestors: Map<string, Ancestor>, { key, type, path }: Part, dot: Dot): void {
+    const name = dotName(dot)
+    if (ancestors.has(name) || ancestors.size >= limits.caseBranches) return
+    const delta = this.#space.delta(dot)
+    const write = delta?.writes.find((each) => each.key === key && each.type === type && each.path === path)
+    if (delta === undefined || write === undefined) return
+    const { origin, seq } = dot
+    const parts = [partOf(key, type, path, 'put', write.value, none)]
+    ancestors.set(name, { origin, seq, agent: delta.agent, time: delta.time, parts })
+  }
+
+  /** The last decisions on the subject that both writers had seen. */
+  #afterBoth(thread: readonly Settled[], a: Met, b: Met): readonly Dot[] {
+    const context = this.#space.seen(b.origin)
+    const both = thread.filter((dot) => hadSeen(b, context, dot) && this.saw(a, dot))
+    return lastOf(both).map(({ origin, seq }) => ({ origin, seq }))
+  }
+
+  /**
+   * Had the writer of a delta seen another? Its log is read backwards to where it last spoke of that origin. Where it is
+   * silent as far as the log reaches, and after it too, it knew what it knows now.
+   */
+  saw(dot: Dot, other: Dot): boolean {
+    if (other.origin === dot.origin) return other.seq < dot.seq
+    const { origin } = dot
+    const floor = this.#space.floor(origin)
+    for (let seq = dot.seq; seq >= floor; seq--) {
+      const said = this.#space.delta({ origin, seq })?.context.find((one) => one.origin === other.origin)
+      if (said !== undefined) return other.seq <= said.seq
+    }
+    if (floor === 1) return false
+    for (let seq = dot.seq + 1; seq <= this.#space.head(origin); seq++) {
+      if (this.#space.delta({ origin, seq })?.context.some((one) => one.origin === other.origin) === true) return false
+    }
+    return covers(this.#space.seen(origin), other)
+  }
+
+  /** Had the writer of a decision seen all of what was found? Then it was settled, whether it was named or not. */
+  knew(decision: Dot, { branches, others }: Finding): boolean {
+    for (const branch of branches.values()) if (!this.saw(decision, branch)) return false
+    for (const other of others.values()) if (!this.saw(decision, other)) return false
+    return true
+  }
+}
+
+const none: readonly never[] = []
+
+function hadSeen(writer: Dot, context: Seen, dot: Dot): boolean {
+  return dot.origin === writer.origin ? dot.seq < writer.seq : covers(context, dot)
+}
+
+function partOf(
+  key: string,
+  type: number,
+  path: string,
+  act: string,
+  value: Uint8Array | undefined,
+  over: readonly Dot[],
+): Part {
+  const isCut = value !== undefined && value.length > limits.caseValueBytes
+  const kept = isCut ? undefined : value?.slice()
+  return {
+    key,
+    type,
+    path,
+    act,
+    value: kept,
+    cutBytes: isCut ? value.length : 0,
+    over: over.slice(0, limits.caseParts),
+  }
+}

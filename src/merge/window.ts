@@ -1,0 +1,130 @@
+/**
+ * What was written lately, by what it touched: the other half of a comparison. It is filled from the log, and only when a
+ * delta comes whose writer had not seen all that is here; while writers see one another's work it costs nothing, and after
+ * a restart there is nothing to load. It is bounded: what does not fit is left out and read again when it is wanted.
+ */
+import { encodeValue } from '../base/msgpack.ts'
+import { limits } from '../base/limits.ts'
+import type { Entry } from '../crdt/change.ts'
+import type { Delta } from '../crdt/delta.ts'
+import type { Dot, OriginId, Seen } from '../crdt/dot.ts'
+import { deedOf, valueIn } from './deed.ts'
+import type { Deed } from './deed.ts'
+import type { Met, Rule, Touch } from './rule.ts'
+import { digestOf } from './system.ts'
+
+/** A space of a replica, as far as it is looked at. */
+export interface Replicated {
+  entry(key: string): Entry
+  origins(): Iterable<OriginId>
+  /** The last sequence that is here, and the first that the log still holds. */
+  head(origin: OriginId): number
+  floor(origin: OriginId): number
+  delta(dot: Dot): Delta | undefined
+  /** What an origin had seen of others at its last delta. */
+  seen(origin: OriginId): Seen
+}
+
+/** Longer values are compared by their digests. */
+const digestedBytes = 512
+
+interface Range {
+  from: number
+  to: number
+}
+
+export class Window {
+  readonly #space: Replicated
+  readonly #rules: readonly Rule[]
+  readonly #buckets = new Map<string, Met[]>()
+  readonly #held = new Map<OriginId, Range>()
+  #size = 0
+  /** Deltas that were wanted and had left the log. */
+  missed = 0
+
+  constructor(space: Replicated, rules: readonly Rule[]) {
+    this.#space = space
+    this.#rules = rules
+  }
+
+  /** Makes sure that what an origin wrote from a sequence on is here. */
+  want(origin: OriginId, from: number): void {
+    const head = this.#space.head(origin)
+    const held = this.#held.get(origin)
+    if (held !== undefined && held.from <= from && held.to === head) return
+    const floor = this.#space.floor(origin)
+    if (from < floor && (held === undefined || held.from > from)) this.missed += Math.min(floor, head + 1) - from
+    const first = Math.max(from, floor)
+    if (this.#size > limits.windowTouches) this.clear()
+    const range = this.#held.get(origin)
+    if (range === undefined || first > range.to + 1 || head < range.to) {
+      this.#held.set(origin, { from: first, to: head })
+      return this.#load(origin, first, head)
+    }
+    if (first < range.from) {
+      this.#load(origin, first, range.from - 1)
+      range.from = first
+    }
+    this.#load(origin, range.to + 1, head)
+    range.to = head
+  }
+
+  /** The newest come last, so that they are what stays if there is no room. */
+  #load(origin: OriginId, from: number, to: number): void {
+    const least = Math.max(from, to - limits.windowTouches + 1)
+    for (let seq = least; seq <= to; seq++) {
+      const delta = this.#space.delta({ origin, seq })
+      if (delta !== undefined) this.#add(deedOf(delta))
+    }
+  }
+
+  #add(deed: Deed): void {
+    const { origin, seq, time } = deed.delta
+    for (const [at, rule] of this.#rules.entries()) {
+      for (const touch of rule.kind.touches(deed, rule)) {
+        const met = { origin, seq, time, touch: lean(touch, true) }
+        const name = nameOf(at, touch.bucket)
+        const bucket = this.#buckets.get(name)
+        if (bucket === undefined) this.#buckets.set(name, [met])
+        else bucket.push(met)
+        this.#size++
+      }
+    }
+  }
+
+  /** What touched that bucket and was not seen, the newest first; no more than can be compared. */
+  unseen(rule: number, bucket: string, seen: (dot: Dot) => boolean): Met[] {
+    const found: Met[] = []
+    const known = new Set<string>()
+    const all = this.#buckets.get(nameOf(rule, bucket)) ?? []
+    for (let at = all.length - 1; at >= 0 && found.length < limits.casePairs; at--) {
+      const met = all[at] as Met
+      if (seen(met)) continue
+      // A stretch of the log that was left out once may have been read a second time.
+      const { act, key, type, path, note } = met.touch
+      const name = `${met.origin}${met.seq} ${act} ${key} ${type} ${path} ${note === undefined}`
+      if (known.has(name)) continue
+      known.add(name)
+      found.push(met)
+    }
+    return found
+  }
+
+  clear(): void {
+    this.#buckets.clear()
+    this.#held.clear()
+    this.#size = 0
+  }
+}
+
+function nameOf(rule: number, bucket: string): string {
+  return `${rule} ${bucket}`
+}
+
+/** As much of a touch as is compared; `kept` where it outlives its delta. */
+export function lean(touch: Touch, kept: boolean = false): Touch {
+  const { value } = touch
+  if (value === undefined) return touch
+  if (value.length > digestedBytes) return { ...touch, value: encodeValue(digestOf(valueIn(value) ?? value)) }
+  return kept ? { ...touch, value: value.slice() } : touch
+}

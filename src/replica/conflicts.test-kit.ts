@@ -1,0 +1,208 @@
+/** A few replicas that find conflicts, with deltas carried between them by hand: for the tests of merging. */
+import { SkeinError } from '../base/errors.ts'
+import { cellKey } from '../crdt/change.ts'
+import type { OriginId, Vector } from '../crdt/dot.ts'
+import type { Delta } from '../crdt/delta.ts'
+import type { CrdtType } from '../crdt/type.ts'
+import { typeOf } from '../crdt/types/table.ts'
+import type { Choice } from '../merge/case.ts'
+import type { Conflict } from '../merge/evidence.ts'
+import { declareRules } from '../merge/rule-set.ts'
+import type { RuleDeclaration } from '../merge/rule-set.ts'
+import { caseIdOf } from '../merge/system.ts'
+import { Conflicts, findingRows } from './conflicts.ts'
+import type { ConflictEvent } from './conflicts.ts'
+import { entryKeyOf, spaceRange, table } from './row-keys.ts'
+import type { Replica } from './replica.ts'
+import { MapRows, commit, openReplica } from './rows.test-kit.ts'
+import type { Space } from './space.ts'
+
+export const startMs = 1_800_000_000_000
+
+/** Every delta of a history, with all that its writer had seen. */
+export interface Written {
+  readonly delta: Delta
+  readonly seen: Vector
+}
+
+export class Site {
+  readonly number: number
+  readonly node: string
+  rows: MapRows = new MapRows()
+  replica: Replica
+  space: Space
+  conflicts: Conflicts
+  readonly events: ConflictEvent[] = []
+  readonly #history: History
+
+  constructor(history: History, number: number) {
+    this.number = number
+    this.#history = history
+    this.node = String.fromCharCode(97 + number).repeat(16)
+    ;[this.replica, this.conflicts] = this.#open()
+    this.space = this.replica.open('s')
+  }
+
+  #open(): [Replica, Conflicts] {
+    const history = this.#history
+    const replica: Replica = openReplica(this.rows, this.node, {
+      applied: (event) => {
+        if (event.own) {
+          const seen = new Map(event.space.vector)
+          history.written.push({ delta: event.delta, seen })
+        }
+        conflicts.applied(event, history.nowMs)
+      },
+    })
+    const conflicts = new Conflicts({
+      replica,
+      node: this.node,
+      holders: () => history.sites.filter((site) => site !== this).map(({ node }) => node),
+      event: (event) => this.events.push(event),
+    })
+    return [replica, conflicts]
+  }
+
+  /** As after a crash right behind a commit. */
+  restart(): void {
+    commit(this.replica, this.rows)
+    ;[this.replica, this.conflicts] = this.#open()
+    this.space = this.replica.open('s')
+    for (const [, value] of this.rows.list(findingRows)) this.conflicts.load(value, this.#history.nowMs)
+  }
+
+  commit(): void {
+    commit(this.replica, this.rows)
+  }
+
+  /** Runs an operation; false where it was refused. */
+  write(
+    key: string,
+    type: CrdtType,
+    name: string,
+    args: object = {},
+    agent: string = `agent-${this.node[0]}`,
+  ): boolean {
+    return this.transact(agent, [[key, type, name, args]])
+  }
+
+  transact(agent: string, steps: readonly (readonly [string, CrdtType, string, object])[]): boolean {
+    this.#history.nowMs++
+    try {
+      this.replica.transact(this.space, { nowMs: this.#history.nowMs, agent, reason: undefined }, (change) => {
+        for (const [key, type, name, args] of steps) {
+          const operation = type.operations[name]
+          if (operation === undefined) throw new Error(`no ${name}`)
+          change.run(this.space.entry(key), type, operation, args as Record<string, unknown>)
+        }
+      })
+      return true
+    } catch (error) {
+      if (error instanceof SkeinError) return false
+      throw error
+    }
+  }
+
+  remove(key: string): void {
+    this.#history.nowMs++
+    const agent = `agent-${this.node[0]}`
+    this.replica.transact(this.space, { nowMs: this.#history.nowMs, agent, reason: undefined }, (change) =>
+      change.delete(this.space.entry(key), typeOf),
+    )
+  }
+
+  declare(rules: readonly RuleDeclaration[], version?: number): string {
+    const set = declareRules(rules, version)
+    return this.conflicts.declare(this.space, set, ++this.#history.nowMs, 'owner').result
+  }
+
+  /** Takes over up to so many deltas of one origin that the other has. */
+  takeFrom(other: Site, origin: OriginId, most: number): void {
+    for (let left = most, seq = (this.space.vector.get(origin) ?? 0) + 1; left > 0; left--, seq++) {
+      const entry = other.space.logs.get(origin)?.entry(seq)
+      if (entry === undefined) return
+      this.replica.receive(this.space, { origin, seq }, entry.body, this.#history.nowMs)
+    }
+  }
+
+  takeAll(other: Site): void {
+    for (const origin of other.space.vector.keys()) this.takeFrom(other, origin, Infinity)
+  }
+
+  /** Writes what is due, once so much time has passed. */
+  due(): void {
+    this.conflicts.due(this.#history.nowMs, this.#history.nowMs)
+  }
+
+  read(key: string, type: CrdtType): unknown {
+    return type.read(this.space.entry(key).cells(type.id)).value
+  }
+
+  siblings(key: string, type: CrdtType, path: string): number {
+    return this.space.entry(key).at(cellKey(type.id, path)).length
+  }
+
+  /** Ids of the cases in the space, and of what this node has found and not written. */
+  ids(): string[] {
+    this.commit()
+    const ids = new Set(this.conflicts.pending(this.space))
+    for (const [rowKey] of this.rows.list(spaceRange(table.entry, this.space.number))) {
+      const id = caseIdOf(entryKeyOf(rowKey))
+      if (id !== undefined) ids.add(id)
+    }
+    return [...ids].sort()
+  }
+
+  all(): Conflict[] {
+    return this.ids().map((id) => this.conflicts.evidence(this.space, id) as Conflict)
+  }
+
+  open(): Conflict[] {
+    return this.all().filter(({ state }) => state === 'open')
+  }
+
+  settle(id: string, choice: Choice, reason?: string, agent: string = `agent-${this.node[0]}`): string {
+    const known = this.conflicts.case(this.space, id)
+    const revision = known?.revision ?? ''
+    return this.conflicts.resolve(this.space, id, { choice, revision, agent, reason }, ++this.#history.nowMs).result
+  }
+}
+
+export class History {
+  nowMs: number = startMs
+  readonly written: Written[] = []
+  readonly sites: readonly Site[]
+
+  constructor(sites: number) {
+    const made: Site[] = []
+    this.sites = made
+    for (let number = 0; number < sites; number++) made.push(new Site(this, number))
+  }
+
+  /** Everybody gets everything. */
+  exchange(): void {
+    for (let moved = true; moved;) {
+      moved = false
+      for (const to of this.sites) {
+        for (const from of this.sites) {
+          if (from === to) continue
+          const before = [...to.space.vector.values()].reduce((sum, seq) => sum + seq, 0)
+          to.takeAll(from)
+          moved ||= [...to.space.vector.values()].reduce((sum, seq) => sum + seq, 0) > before
+        }
+      }
+    }
+  }
+
+  /** Until nobody has anything to write or to say. */
+  heal(): void {
+    for (let rounds = 0; rounds < 100; rounds++) {
+      this.exchange()
+      if (this.sites.every((site) => site.conflicts.wakeAt === Infinity)) return
+      for (const site of this.sites) site.due()
+      this.exchange()
+      this.nowMs += 1_000
+    }
+    throw new Error('it does not come to rest')
+  }
+}

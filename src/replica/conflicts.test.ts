@@ -1,0 +1,605 @@
+import { describe, expect, test } from 'vitest'
+import { claim } from '../crdt/types/claim.ts'
+import { counter } from '../crdt/types/counter.ts'
+import { log } from '../crdt/types/log.ts'
+import { record } from '../crdt/types/record.ts'
+import { register } from '../crdt/types/register.ts'
+import { limits } from '../base/limits.ts'
+import { encodeValue } from '../base/msgpack.ts'
+import type { CrdtType } from '../crdt/type.ts'
+import type { Choice } from '../merge/case.ts'
+import type { Conflict } from '../merge/evidence.ts'
+import { declareRules, rulesType } from '../merge/rule-set.ts'
+import type { RuleDeclaration, RuleSet } from '../merge/rule-set.ts'
+import { ruleKinds } from '../merge/rules/table.ts'
+import { rulesKey } from '../merge/system.ts'
+import { findingRows } from './conflicts.ts'
+import { History } from './conflicts.test-kit.ts'
+import type { Site } from './conflicts.test-kit.ts'
+import { faults } from './rows.test-kit.ts'
+
+type Work = (site: Site) => void
+
+/** A partition, two histories, and the heal. */
+interface Story {
+  readonly rule: RuleDeclaration
+  readonly tells: string
+  readonly before?: Work
+  readonly left: Work
+  readonly right: Work
+  /** Which branch is picked; without one both are kept. */
+  readonly pick?: 'left' | 'right'
+  /** What is read afterwards. */
+  readonly read: readonly (readonly [string, CrdtType])[]
+  /** Right sides that are no conflict with the left one. */
+  readonly silent: readonly Work[]
+}
+
+const set =
+  (key: string, fields: object): Work =>
+  (site) =>
+    void site.write(key, record, 'set', { fields })
+const remove =
+  (key: string): Work =>
+  (site) =>
+    site.remove(key)
+
+const stories: readonly Story[] = [
+  {
+    rule: { rule: 'field' },
+    tells: 'two planners set the model of one agent',
+    before: set('agent-7', { model: 'small', task: 't-1' }),
+    left: set('agent-7', { model: 'large' }),
+    right: set('agent-7', { model: 'cheap' }),
+    pick: 'left',
+    read: [['agent-7', record]],
+    silent: [set('agent-7', { model: 'large' }), set('agent-7', { task: 't-2' }), set('agent-8', { model: 'cheap' })],
+  },
+  {
+    rule: { rule: 'delete' },
+    tells: 'a memory is cleaned up here and corrected there',
+    before: set('memory-1', { text: 'old' }),
+    left: remove('memory-1'),
+    right: set('memory-1', { text: 'corrected' }),
+    pick: 'right',
+    read: [['memory-1', record]],
+    silent: [remove('memory-1'), set('memory-2', { text: 'corrected' })],
+  },
+  {
+    rule: { rule: 'claim' },
+    tells: 'two agents take one task',
+    left: (site) => void site.write('task-1', claim, 'acquire', { ttlMs: 60_000 }),
+    right: (site) => void site.write('task-1', claim, 'acquire', { ttlMs: 60_000 }),
+    pick: 'left',
+    read: [['task-1', claim]],
+    silent: [
+      (site) => void site.write('task-2', claim, 'acquire', { ttlMs: 60_000 }),
+      (site) => void site.write('task-1', claim, 'acquire', { ttlMs: 60_000, owner: 'agent-a' }),
+    ],
+  },
+  {
+    rule: { rule: 'exclusive', field: 'status', values: [['done', 'cancelled']] },
+    tells: 'a task is done here and cancelled there',
+    before: set('task-1', { status: 'doing' }),
+    left: set('task-1', { status: 'done' }),
+    right: set('task-1', { status: 'cancelled' }),
+    pick: 'left',
+    read: [['task-1', record]],
+    silent: [set('task-1', { status: 'done' }), set('task-1', { status: 'doing again' })],
+  },
+  {
+    rule: {
+      rule: 'transition',
+      field: 'status',
+      steps: { open: ['closed', 'assigned'], assigned: ['closed'], closed: [] },
+    },
+    tells: 'a ticket is closed here and assigned there',
+    before: set('ticket-1', { status: 'open' }),
+    left: set('ticket-1', { status: 'closed' }),
+    right: set('ticket-1', { status: 'assigned' }),
+    pick: 'left',
+    read: [['ticket-1', record]],
+    silent: [set('ticket-1', { status: 'closed' }), set('ticket-1', { other: 'assigned' })],
+  },
+  {
+    rule: { rule: 'effect', prefix: 'refund-', receipt: 'receipt' },
+    tells: 'two agents refund one order',
+    before: set('refund-order-1', { amount: 30 }),
+    left: set('refund-order-1', { receipt: 're_1' }),
+    right: set('refund-order-1', { receipt: 're_2' }),
+    read: [['refund-order-1', record]],
+    silent: [set('refund-order-1', { receipt: 're_1' }), set('refund-order-2', { receipt: 're_2' })],
+  },
+  {
+    rule: { rule: 'unique', field: 'externalId' },
+    tells: 'two records for one customer',
+    left: set('customer-1', { externalId: 'cus_9' }),
+    right: set('customer-2', { externalId: 'cus_9' }),
+    read: [
+      ['customer-1', record],
+      ['customer-2', record],
+    ],
+    silent: [set('customer-1', { externalId: 'cus_9' }), set('customer-2', { externalId: 'cus_8' })],
+  },
+  {
+    rule: { rule: 'bound', keys: ['stock'], min: 0 },
+    tells: 'the last ones are sold twice',
+    before: (site) => void site.write('stock', counter, 'incr', { by: 3 }),
+    left: (site) => void site.write('stock', counter, 'incr', { by: -2 }),
+    right: (site) => void site.write('stock', counter, 'incr', { by: -2 }),
+    read: [['stock', counter]],
+    silent: [
+      (site) => void site.write('stock', counter, 'incr', { by: -1 }),
+      (site) => void site.write('other', counter, 'incr', { by: -2 }),
+    ],
+  },
+  {
+    rule: { rule: 'reference', prefix: 'task-', field: 'plan', to: 'plan-' },
+    tells: 'a plan is deleted while a task is put under it',
+    before: set('plan-1', { goal: 'ship' }),
+    left: remove('plan-1'),
+    right: set('task-1', { plan: '1' }),
+    read: [
+      ['plan-1', record],
+      ['task-1', record],
+    ],
+    silent: [set('task-1', { plan: '2' }), set('note-1', { plan: '1' })],
+  },
+  {
+    rule: { rule: 'stale', field: 'basedOn' },
+    tells: 'a mail is sent on a plan that was stopped',
+    before: set('plan-1', { state: 'go' }),
+    left: set('plan-1', { state: 'stop' }),
+    right: set('mail-1', { sent: true, basedOn: { 'plan-1': 'v1' } }),
+    read: [
+      ['plan-1', record],
+      ['mail-1', record],
+    ],
+    silent: [set('mail-1', { sent: true, basedOn: { 'plan-2': 'v1' } }), set('mail-1', { sent: true })],
+  },
+  {
+    rule: { rule: 'types' },
+    tells: 'one key is a note here and a log there',
+    left: (site) => void site.write('note', register, 'set', { value: 'text' }),
+    right: (site) => void site.write('note', log, 'append', { values: ['text'] }),
+    read: [
+      ['note', register],
+      ['note', log],
+    ],
+    silent: [(site) => void site.write('note', register, 'set', { value: 'other' })],
+  },
+]
+
+function begin({ rule, before }: Pick<Story, 'rule' | 'before'>): [History, Site, Site, Site] {
+  const history = new History(3)
+  const [left, right, third] = history.sites as [Site, Site, Site]
+  third.declare([rule])
+  before?.(third)
+  history.heal()
+  return [history, left, right, third]
+}
+
+function brief(value: unknown): string {
+  return JSON.stringify(value, (_, each: unknown) => {
+    if (typeof each !== 'object' || each === null || !('origin' in each) || !('seq' in each)) return each
+    return `${String(each.origin).slice(0, 1)}${String(each.seq)}`
+  })
+}
+
+function told(conflict: Conflict): string[] {
+  const lines = [
+    `${conflict.severity} ${conflict.kind} ${conflict.id.slice(0, 8)} on ${brief(conflict.subject)}: ${conflict.says}`,
+    `  ${conflict.state}; until then ${conflict.safe}; ${conflict.decides} decides; duplicate risk ${conflict.duplicateRisk}`,
+  ]
+  for (const { dot, agent, did, supersededBy } of conflict.branches) {
+    for (const { key, path, act, value, over } of did) {
+      const later = supersededBy === undefined ? '' : `, later ${brief(supersededBy)}`
+      lines.push(`  ${brief(dot)} ${agent}: ${act} ${key} ${brief(path)} ${brief(value)} over ${brief(over)}${later}`)
+    }
+  }
+  for (const { key, path, before } of conflict.differences) {
+    for (const { agent, value } of before) lines.push(`  before: ${key} ${brief(path)} was ${brief(value)} by ${agent}`)
+  }
+  lines.push(`  advice: ${conflict.advice}`)
+  for (const { agent, choice, reason } of conflict.decisions) {
+    lines.push(`  decided by ${agent}: ${brief(choice)}${reason === undefined ? '' : ` since ${reason}`}`)
+  }
+  return lines
+}
+
+function play(story: Story): string {
+  const [history, left, right, third] = begin(story)
+  const lines = [`# ${story.tells}`, '']
+  story.left(left)
+  story.right(right)
+  lines.push(`before the heal: ${left.ids().length} and ${right.ids().length}`)
+  history.heal()
+  const ids = history.sites.map((site) => site.ids())
+  expect(ids[0]).toHaveLength(1)
+  expect(ids[1]).toEqual(ids[0])
+  expect(ids[2]).toEqual(ids[0])
+  const all = history.sites.map((site) => site.all())
+  expect(all[1]).toEqual(all[0])
+  expect(all[2]).toEqual(all[0])
+  const [conflict] = third.all() as [Conflict]
+  lines.push(...told(conflict))
+  const { branches } = conflict
+  const picked = branches.find(({ agent }) => agent === (story.pick === 'left' ? 'agent-a' : 'agent-b'))
+  const choice: Choice =
+    story.pick === undefined || picked === undefined ? { kind: 'keep-both' } : { kind: 'pick', branch: picked.dot }
+  third.settle(conflict.id, choice, 'looked at it', 'person-1')
+  history.heal()
+  lines.push('settled:')
+  lines.push(...told((left.all() as [Conflict])[0]).slice(1, 2), ...told((left.all() as [Conflict])[0]).slice(-1))
+  for (const site of history.sites) {
+    expect(site.open()).toEqual([])
+    expect(site.all()[0]?.branches).toHaveLength(branches.length)
+    expect(faults(site.rows, site.space)).toEqual([])
+  }
+  for (const [key, type] of story.read) lines.push(`${key} reads ${JSON.stringify(left.read(key, type))}`)
+  const roots = new Set(history.sites.map(({ space }) => [...space.tree.root].join(' ')))
+  expect(roots.size).toBe(1)
+  // Raised once: one node wrote it, and everybody heard of it once.
+  for (const site of history.sites) expect(site.events.map(({ change }) => change)).toEqual(['opened', 'settled'])
+  expect(history.sites.flatMap(({ events }) => events).filter(({ local }) => local)).toHaveLength(2)
+  return lines.join('\n')
+}
+
+describe('rules', () => {
+  test('[M2] every rule has a story, and it reads as it should', async () => {
+    expect(stories.map(({ rule }) => rule.rule).sort()).toEqual(ruleKinds.map(({ name }) => name).sort())
+    await expect(`${stories.map(play).join('\n\n')}\n`).toMatchFileSnapshot('conflicts.stories.txt')
+  })
+
+  test.each(stories.map((story) => [story.rule.rule, story] as const))(
+    '[M3] %s is silent where there is no conflict',
+    (_, story) => {
+      for (const silent of story.silent) {
+        const [history, left, right] = begin(story)
+        story.left(left)
+        silent(right)
+        history.heal()
+        expect(history.sites.map((site) => site.ids())).toEqual([[], [], []])
+      }
+      const [history, left, right] = begin(story)
+      story.left(left)
+      history.heal()
+      story.right(right)
+      history.heal()
+      expect(history.sites.map((site) => site.ids())).toEqual([[], [], []])
+    },
+  )
+})
+
+const fieldRule: Pick<Story, 'rule'> = { rule: { rule: 'field' } }
+
+/** Two values in one field, and everybody knows. */
+function clash(): [History, Site, Site, Site, string] {
+  const [history, left, right, third] = begin(fieldRule)
+  set('k', { a: 1 })(left)
+  set('k', { a: 2 })(right)
+  history.heal()
+  return [history, left, right, third, left.ids()[0] as string]
+}
+
+describe('findings', () => {
+  test('[M4] a finder that crashes has what it found in its rows, and writes it after the start', () => {
+    const [history, left, right] = begin(fieldRule)
+    set('k', { a: 1 })(left)
+    set('k', { a: 2 })(right)
+    left.takeAll(right)
+    expect(left.conflicts.pending(left.space)).toHaveLength(1)
+    const found = left.all()
+    left.restart()
+    expect(left.conflicts.pending(left.space)).toHaveLength(1)
+    expect(left.all()).toEqual(found)
+    history.heal()
+    expect(right.all()).toHaveLength(1)
+    left.commit()
+    expect(left.rows.list(findingRows)).toEqual([])
+  })
+
+  test('[M4] the other finders write it where the first never does', () => {
+    const [history, left, right, third] = begin(fieldRule)
+    set('k', { a: 1 })(left)
+    set('k', { a: 2 })(right)
+    for (let round = 0; round < 3; round++)
+      for (const site of history.sites) for (const other of history.sites) if (other !== site) site.takeAll(other)
+    const turns = history.sites.map((site) => site.conflicts.wakeAt)
+    expect(new Set(turns).size).toBe(3)
+    // Who comes first is gone; the next in turn writes it, and not before its turn.
+    const [gone, next, last] = history.sites.toSorted((a, b) => a.conflicts.wakeAt - b.conflicts.wakeAt) as [
+      Site,
+      Site,
+      Site,
+    ]
+    next.due()
+    expect(next.conflicts.pending(next.space)).toHaveLength(1)
+    history.nowMs = next.conflicts.wakeAt
+    next.due()
+    expect(next.conflicts.pending(next.space)).toEqual([])
+    last.takeAll(next)
+    expect(last.conflicts.pending(last.space)).toEqual([])
+    history.nowMs += 60_000
+    last.due()
+    gone.due()
+    history.heal()
+    expect(third.all()).toHaveLength(1)
+    expect(new Set(history.sites.map(({ space }) => [...space.tree.root].join(' '))).size).toBe(1)
+    expect(left.all()).toEqual(right.all())
+  })
+
+  test('[M4] a case keeps its evidence when the log is gone', () => {
+    const [history, left, , , id] = clash()
+    const before = left.all()
+    for (const site of history.sites) {
+      for (let i = 0; i < 600; i++) site.write('filler', counter, 'incr', { by: 1 })
+      site.commit()
+      while (site.replica.prune(history.nowMs + 1e12, { keepMs: 0, keepBytes: 0 }).more) site.commit()
+      expect([...site.space.logs.values()].some(({ floor }) => floor > 1)).toBe(true)
+      site.restart()
+    }
+    expect(left.all()).toEqual(before)
+    left.settle(id, { kind: 'write', value: 3 })
+    expect(left.read('k', record)).toEqual({ a: 3 })
+  })
+
+  test('[M8] a storm comes in pieces', () => {
+    const [history, left, right] = begin(fieldRule)
+    const many = 2 * limits.casesAtOnce + 10
+    for (let at = 0; at < many; at++) {
+      set(`k-${at}`, { a: 1 })(left)
+      set(`k-${at}`, { a: 2 })(right)
+    }
+    history.heal()
+    expect(left.ids()).toHaveLength(many)
+    expect(right.ids()).toEqual(left.ids())
+    const cases = history.written.filter(({ delta }) => delta.reason === 'conflict')
+    expect(cases.length).toBeGreaterThan(2)
+    for (const { delta } of cases) expect(delta.writes.length).toBeLessThanOrEqual(limits.deltaWrites)
+  })
+
+  test('[M8] a field that was written again and again on both sides is one case, of so many branches', () => {
+    const [history, left, right] = begin(fieldRule)
+    for (let at = 0; at < 200; at++) {
+      set('k', { a: `left ${at}` })(left)
+      set('k', { a: `right ${at}` })(right)
+    }
+    history.heal()
+    const [conflict, ...others] = right.all() as [Conflict, ...Conflict[]]
+    expect(others).toEqual([])
+    expect(conflict.more).toBe(true)
+    expect(conflict.branches.length).toBeGreaterThanOrEqual(limits.caseBranches)
+    expect(conflict.branches.length).toBeLessThanOrEqual(3 * limits.caseBranches)
+    // What is decided makes room: one that comes later is not one too many.
+    left.settle(conflict.id, { kind: 'write', value: 'settled' })
+    set('k', { a: 'late' })(right)
+    history.heal()
+    expect(left.open()).toMatchObject([{ id: conflict.id, more: false }])
+  })
+
+  test('[M4] a value that is too long is named, not kept', () => {
+    const [history, left, right] = begin(fieldRule)
+    set('k', { a: 'x'.repeat(10_000) })(left)
+    set('k', { a: 'y' })(right)
+    history.heal()
+    const [conflict] = right.all() as [Conflict]
+    const long = conflict.branches.find(({ agent }) => agent === 'agent-a') as Conflict['branches'][number]
+    expect(long.did[0]).toMatchObject({ value: undefined, cutBytes: 10_003 })
+    right.settle(conflict.id, { kind: 'pick', branch: long.dot })
+    expect(right.read('k', record)).toEqual({ a: 'x'.repeat(10_000) })
+  })
+})
+
+describe('decisions', () => {
+  test('[M5] are made on a revision, once', () => {
+    const [history, left, right, , id] = clash()
+    const resolve = (site: Site, choice: Choice, revision: string): string =>
+      site.conflicts.resolve(site.space, id, { choice, revision, agent: 'p', reason: undefined }, ++history.nowMs)
+        .result
+    const { revision } = left.all()[0] as Conflict
+    expect(() => resolve(left, { kind: 'dismiss' }, 'another')).toThrow(
+      expect.objectContaining({ code: 'conflict_changed' }),
+    )
+    expect(() =>
+      left.conflicts.resolve(
+        left.space,
+        'x',
+        { choice: { kind: 'dismiss' }, revision, agent: 'p', reason: undefined },
+        0,
+      ),
+    ).toThrow(expect.objectContaining({ code: 'unknown_conflict' }))
+    expect(resolve(left, { kind: 'write', value: 9 }, revision)).toBe('settled')
+    const vector = new Map(left.space.vector)
+    expect(resolve(left, { kind: 'write', value: 9 }, revision)).toBe('known')
+    expect(left.space.vector).toEqual(vector)
+    expect(() => resolve(left, { kind: 'dismiss' }, revision)).toThrow(
+      expect.objectContaining({ code: 'conflict_settled' }),
+    )
+    history.heal()
+    expect(right.read('k', record)).toEqual({ a: 9 })
+    expect(right.siblings('k', record, '\x91\xa1a')).toBe(1)
+    expect(right.open()).toEqual([])
+  })
+
+  test('[M5] that make no sense are refused, and change nothing', () => {
+    const [, left, , third, id] = clash()
+    const own = third.space.contextDigest()
+    const wrong: unknown[] = [
+      { kind: 'win' },
+      { kind: 'pick' },
+      { kind: 'write' },
+      { kind: 'compensate' },
+      { kind: 'dismiss', value: 1 },
+      { kind: 'write', value: { nested: 1 } },
+      { kind: 'pick', branch: { origin: left.replica.origin, seq: 99 } },
+    ]
+    for (const choice of wrong) {
+      expect(() => third.settle(id, choice as Choice), JSON.stringify(choice)).toThrow(
+        expect.objectContaining({ code: 'invalid_argument' }),
+      )
+    }
+    expect(third.space.contextDigest()).toEqual(own)
+  })
+
+  test('[M5] picking a holder gives him a fence that nobody had', () => {
+    const [history, left, right] = begin({ rule: { rule: 'claim' } })
+    for (const site of [left, right]) site.write('task', claim, 'acquire', { ttlMs: 60_000 })
+    history.heal()
+    const [conflict] = right.all() as [Conflict]
+    const loser = conflict.branches.find(({ agent }) => agent === 'agent-a') as Conflict['branches'][number]
+    right.settle(conflict.id, { kind: 'pick', branch: loser.dot })
+    history.heal()
+    for (const site of history.sites) expect(site.read('task', claim)).toMatchObject({ holder: 'agent-a', fence: 2 })
+  })
+
+  test('[M5] picking a deletion leaves what was written elsewhere since', () => {
+    const [history, left, right, third] = begin({ rule: { rule: 'delete' }, before: set('k', { a: 1 }) })
+    left.remove('k')
+    set('k', { a: 2 })(right)
+    history.heal()
+    const [conflict] = third.all() as [Conflict]
+    const gone = conflict.branches.find(({ agent }) => agent === 'agent-a') as Conflict['branches'][number]
+    set('k', { b: 3 })(left)
+    third.settle(conflict.id, { kind: 'pick', branch: gone.dot })
+    history.heal()
+    for (const site of history.sites) expect(site.read('k', record)).toEqual({ b: 3 })
+  })
+
+  test('[M6] a branch that comes later opens the case again, and two who knew of it make another', () => {
+    const [history, left, right, third] = begin(fieldRule)
+    set('k', { a: 1 })(left)
+    set('k', { a: 2 })(right)
+    set('k', { a: 3 })(third)
+    left.takeAll(right)
+    const [id] = left.ids() as [string]
+    left.settle(id, { kind: 'write', value: 4 })
+    expect(left.open()).toEqual([])
+    history.heal()
+    const [again, ...others] = right.open() as [Conflict, ...Conflict[]]
+    expect(others).toEqual([])
+    expect(again.id).toBe(id)
+    expect(again.branches).toHaveLength(4)
+    right.settle(id, { kind: 'write', value: 5 })
+    history.heal()
+    expect(third.open()).toEqual([])
+    set('k', { a: 6 })(left)
+    set('k', { a: 7 })(right)
+    history.heal()
+    const [anew] = third.open() as [Conflict]
+    expect(anew.id).not.toBe(id)
+    expect(anew).toMatchObject({ repeats: 2 })
+    expect(history.sites.map((site) => site.ids().length)).toEqual([2, 2, 2])
+  })
+
+  test('[M6] decisions that cross and differ open it again; the same one made twice does not', () => {
+    const [history, left, right, third, id] = clash()
+    left.settle(id, { kind: 'keep-both' })
+    right.settle(id, { kind: 'dismiss' })
+    history.heal()
+    expect(third.open()).toMatchObject([{ id, contradictory: true }])
+    third.settle(id, { kind: 'write', value: 3 })
+    history.heal()
+    for (const site of history.sites) expect(site.open()).toEqual([])
+    const [other, one, two, , same] = clash()
+    one.settle(same, { kind: 'write', value: 3 })
+    two.settle(same, { kind: 'write', value: 3 })
+    other.heal()
+    expect(one.open()).toEqual([])
+  })
+
+  test('[M6] a case that is settled stays so, over restarts and what comes late', () => {
+    const [history, left, right, third] = begin(fieldRule)
+    set('k', { a: 1 })(left)
+    set('k', { a: 2 })(right)
+    left.takeAll(right)
+    right.takeAll(left)
+    // Both have found it, one has settled it before anybody wrote it down.
+    left.settle(left.ids()[0] as string, { kind: 'keep-both' })
+    right.restart()
+    right.takeAll(left)
+    history.nowMs += 60_000
+    right.due()
+    history.heal()
+    for (const site of history.sites) expect(site.open()).toEqual([])
+    third.restart()
+    history.heal()
+    expect(third.open()).toEqual([])
+    expect(history.written.filter(({ delta }) => delta.reason === 'conflict')).toEqual([])
+  })
+})
+
+describe('declaring rules', () => {
+  test('[M7] what is wrong is refused, and says where', () => {
+    const wrong: unknown[] = [
+      'field',
+      [{}],
+      [{ rule: 'unheard-of' }],
+      [{ rule: 'field', colour: 'red' }],
+      [{ rule: 'field', fields: [] }],
+      [{ rule: 'field', severity: 'dire' }],
+      [{ rule: 'field' }, { rule: 'field' }],
+      [{ rule: 'exclusive', field: 'status' }],
+      [{ rule: 'exclusive', field: 'status', values: [['done']] }],
+      [{ rule: 'transition', field: 'status', steps: { open: 'closed' } }],
+      [{ rule: 'effect' }],
+      [{ rule: 'bound', keys: ['a'] }],
+      [{ rule: 'bound', keys: ['a'], max: '3' }],
+      [{ rule: 'unique' }],
+      [{ rule: 'reference', field: 'plan' }],
+      [{ rule: 'field', name: 'x'.repeat(1000) }],
+      [{ rule: 'field', prefix: 7 }],
+    ]
+    for (const rules of wrong) {
+      expect(() => declareRules(rules), JSON.stringify(rules)).toThrow(
+        expect.objectContaining({ code: 'invalid_argument' }),
+      )
+    }
+    expect(() => declareRules([{ rule: 'field' }], 0)).toThrow(expect.objectContaining({ code: 'invalid_argument' }))
+    const many = Array.from({ length: limits.rules + 1 }, (_, at) => ({ rule: 'field', name: String(at) }))
+    expect(() => declareRules(many)).toThrow(expect.objectContaining({ code: 'too_large' }))
+  })
+
+  test('[M7] the highest version holds, and declaring what is there costs nothing', () => {
+    const history = new History(2)
+    const [left, right] = history.sites as [Site, Site]
+    expect(left.declare([{ rule: 'field' }], 1)).toBe('declared')
+    expect(left.declare([{ rule: 'field' }], 1)).toBe('known')
+    expect(right.declare([{ rule: 'delete' }], 2)).toBe('declared')
+    history.heal()
+    for (const site of history.sites)
+      expect(site.conflicts.rules(site.space).rules.map(({ name }) => name)).toEqual(['delete'])
+    expect(left.declare([{ rule: 'field' }], 1)).toBe('older')
+    expect(() => left.declare([{ rule: 'claim' }], 2)).toThrow(expect.objectContaining({ code: 'invalid_argument' }))
+    left.restart()
+    expect(left.conflicts.rules(left.space).version).toBe(2)
+  })
+
+  test('[M7] a rule that a newer version wrote is not evaluated, and said so', () => {
+    const [history, left, right, third] = begin(fieldRule)
+    const rules = [
+      { rule: 'field', name: 'field', judged: 1 },
+      { rule: 'delete', name: 'delete', judged: 9 },
+      { rule: 'telepathy', name: 'telepathy', judged: 1 },
+      { rule: 'unique', name: 'unique', judged: 1 },
+      7,
+    ]
+    const bytes = encodeValue({ version: 9, rules })
+    third.transact('newer', [[rulesKey, rulesType, 'declare', { set: { bytes } as RuleSet }]])
+    history.heal()
+    expect(left.conflicts.stats(left.space).notEvaluated).toEqual(['delete', 'telepathy', 'unique'])
+    set('k', { a: 1 })(left)
+    set('k', { a: 2 })(right)
+    history.heal()
+    expect(left.all()).toHaveLength(1)
+  })
+
+  test('[M7] cells that hold nonsense are no rules, and stop nothing', () => {
+    const [history, left, , third] = begin(fieldRule)
+    for (const value of [1, 'rules', { version: 'x' }, { version: 1e9, rules: 'none' }]) {
+      third.transact('faulty', [[rulesKey, rulesType, 'declare', { set: { bytes: encodeValue(value) } as RuleSet }]])
+      history.heal()
+      expect(left.conflicts.rules(left.space).rules).toEqual([])
+    }
+  })
+})

@@ -1,0 +1,405 @@
+/**
+ * The conflicts of a replica: what the finder finds at the door is kept in a row of the batch of the delta that made it,
+ * until it stands in its case. One node writes a case, by rendezvous among those that are alive and hold the space; each
+ * of the others does so when its turn comes and the case is still not whole. So nothing is lost with its finder, and
+ * mostly it is written once; twice written it says the same.
+ */
+import { SkeinError } from '../base/errors.ts'
+import { limits } from '../base/limits.ts'
+import { equalBytes, utf8 } from '../base/bytes.ts'
+import { checksum32 } from '../base/hash.ts'
+import { Reader, Writer } from '../base/msgpack.ts'
+import type { RowRange } from '../base/rows.ts'
+import { decodeDelta } from '../crdt/delta.ts'
+import type { Delta } from '../crdt/delta.ts'
+import type { Dot, OriginId, Seen } from '../crdt/dot.ts'
+import type { Entry } from '../crdt/change.ts'
+import type { Cells } from '../crdt/type.ts'
+import {
+  caseType,
+  choiceDigest,
+  decodeFinding,
+  dotName,
+  encodeFinding,
+  holdsBranch,
+  isFull,
+  isHeadPath,
+  isWritten,
+  readCase,
+  threadIn,
+  threadOf,
+} from '../merge/case.ts'
+import type { Case, Choice, Deciding, Finding } from '../merge/case.ts'
+import { evidenceOf } from '../merge/evidence.ts'
+import type { Conflict } from '../merge/evidence.ts'
+import { Finder } from '../merge/finder.ts'
+import { checkChoice, settle } from '../merge/resolve.ts'
+import { noRules, rulesIn, rulesType } from '../merge/rule-set.ts'
+import type { RuleSet } from '../merge/rule-set.ts'
+import { caseIdOf, caseKey, isSystemKey, rulesKey, threadKey } from '../merge/system.ts'
+import type { Replicated } from '../merge/window.ts'
+import type { Applied, Committed, Replica } from './replica.ts'
+import { localKey, prefixRange } from './row-keys.ts'
+import type { Space } from './space.ts'
+
+export interface ConflictsConfig {
+  readonly replica: Replica
+  /** This node, among those that may write a case. */
+  readonly node: string
+  /** The living members that hold a space, without this node. */
+  holders(space: Space): readonly string[]
+  event(event: ConflictEvent): void
+}
+
+export interface ConflictEvent {
+  readonly space: string
+  readonly id: string
+  readonly rule: string
+  /** `opened`: it is new here. `grown`: it has a branch more. `reopened`: one that was settled has. */
+  readonly change: 'opened' | 'grown' | 'reopened' | 'settled'
+  /** Written here, rather than received. */
+  readonly local: boolean
+}
+
+export interface Resolution {
+  readonly choice: Choice
+  /** The revision that was looked at. */
+  readonly revision: string
+  readonly agent: string
+  readonly reason: string | undefined
+}
+
+/** How long the next in turn waits before it writes a case that somebody else was to write. A guess: some round trips. */
+const graceMs = 2_000
+/** Beyond so many nobody waits longer. */
+const mostGraces = 8
+/** After a write that was refused. */
+const retryMs = 1_000
+/** Bytes of findings that go into one delta. A guess: half of what fits. */
+const bytesAtOnce = 400_000
+const author = 'skein'
+
+interface Pending {
+  finding: Finding
+  sizeBytes: number
+  /** When this node writes it, if it is still not written. */
+  readonly turnMs: number
+}
+
+interface Desk {
+  readonly space: Space
+  rules: RuleSet
+  finder: Finder
+  readonly pending: Map<string, Pending>
+}
+
+const rowsName = 'finding/'
+
+/** The rows that `load` takes. */
+export const findingRows: RowRange = prefixRange(localKey(rowsName))
+
+export class Conflicts {
+  readonly #config: ConflictsConfig
+  readonly #desks = new Map<Space, Desk>()
+  /** When the first of what is pending is to be written. */
+  wakeAt: number = Infinity
+
+  constructor(config: ConflictsConfig) {
+    this.#config = config
+  }
+
+  /** For opening, once spaces are loaded: a finding that no case had when the node stopped. */
+  load(value: Uint8Array, nowMs: number): void {
+    const reader = new Reader(value)
+    const name = reader.string()
+    const generation = reader.uint()
+    const finding = decodeFinding(reader.bin())
+    const space = this.#config.replica.find(name)
+    if (finding === undefined || space?.generation !== generation) return
+    this.#pend(this.#desk(space), finding, value.length, nowMs)
+  }
+
+  /** A delta was applied. What it was found to be against goes into the batch that carries it. */
+  applied({ space, delta, own, fault }: Applied, nowMs: number): void {
+    const desk = this.#desk(space)
+    if (delta.writes.some(({ key }) => isSystemKey(key))) this.#system(desk, delta, own)
+    if (own || fault !== undefined || desk.rules.rules.length === 0) return
+    for (const finding of desk.finder.applied(delta)) this.#found(desk, finding, nowMs)
+  }
+
+  /** The space changed by other ways than deltas. */
+  merged(space: Space): void {
+    const desk = this.#desks.get(space)
+    if (desk === undefined) return
+    desk.finder.forget()
+    this.#setRules(desk)
+    for (const id of desk.pending.keys()) this.#dropWritten(desk, id)
+  }
+
+  rules(space: Space): RuleSet {
+    return this.#desk(space).rules
+  }
+
+  /** Findings of this node that stand in no case yet, and comparisons that it could not make. */
+  stats(space: Space): { readonly pending: number; readonly missed: number; readonly notEvaluated: readonly string[] } {
+    const { pending, finder, rules } = this.#desk(space)
+    return { pending: pending.size, missed: finder.missed, notEvaluated: rules.notEvaluated }
+  }
+
+  /**
+   * Declares rules. Those that are there stand where they are newer; under the version of other rules they are refused, or
+   * two programs would take turns.
+   */
+  declare(space: Space, rules: RuleSet, nowMs: number, agent: string): Committed<'declared' | 'known' | 'older'> {
+    const desk = this.#desk(space)
+    const nothing = { dot: undefined, batch: 0 }
+    if (desk.rules.version > rules.version) return { result: 'older', ...nothing }
+    if (desk.rules.version === rules.version) {
+      if (equalBytes(desk.rules.bytes, rules.bytes)) return { result: 'known', ...nothing }
+      throw new SkeinError('invalid_argument', `rules: version ${rules.version} of ${space.name} says something else`, {
+        version: rules.version,
+      })
+    }
+    const { replica } = this.#config
+    return replica.transact(space, { nowMs, agent, reason: 'rules' }, (change) => {
+      const declare = rulesType.operations['declare'] as NonNullable<(typeof rulesType.operations)[string]>
+      change.run(space.entry(rulesKey), rulesType, declare, { set: rules })
+      return 'declared' as const
+    })
+  }
+
+  /** A case, with what was found here and is not written yet. */
+  case(space: Space, id: string): Case | undefined {
+    const found = this.#desk(space).pending.get(id)?.finding
+    return readCase(id, space.entry(caseKey(id)).cells(caseType.id), found)
+  }
+
+  evidence(space: Space, id: string): Conflict | undefined {
+    const known = this.case(space, id)
+    return known && evidenceOf(space.name, known, this.#thread(space, known).length)
+  }
+
+  /** Ids of cases of which only this node knows so far. */
+  pending(space: Space): readonly string[] {
+    return [...this.#desk(space).pending.keys()]
+  }
+
+  /** Decides a case, in one delta. The same decision on the same revision is one. */
+  resolve(space: Space, id: string, resolution: Resolution, nowMs: number): Committed<'settled' | 'known'> {
+    const desk = this.#desk(space)
+    const known = this.case(space, id)
+    if (known === undefined) throw new SkeinError('unknown_conflict', `there is no conflict ${id}`, { id })
+    const { choice, revision, agent, reason } = resolution
+    const isSame = known.decisions.some(
+      (one) => one.revision === revision && one.agent === agent && choiceDigest(one.choice) === choiceDigest(choice),
+    )
+    if (isSame) return { result: 'known', dot: undefined, batch: 0 }
+    if (known.state === 'settled') throw new SkeinError('conflict_settled', `conflict ${id} is settled`, { id })
+    if (known.revision !== revision) {
+      throw new SkeinError('conflict_changed', `conflict ${id} is at revision ${known.revision}`, {
+        id,
+        revision: known.revision,
+      })
+    }
+    checkChoice(known, choice)
+    const { replica } = this.#config
+    return replica.transact(space, { nowMs, agent, reason }, (change) => {
+      settle(change, (key) => space.entry(key), known, choice)
+      const entry = space.entry(caseKey(id))
+      const found = desk.pending.get(id)?.finding
+      if (found !== undefined) this.#run(change, entry, 'open', { finding: found })
+      const deciding: Deciding = {
+        id,
+        choice,
+        reason,
+        settles: known.branches.map(({ origin, seq }) => ({ origin, seq })),
+        over: known.decisions.map(({ origin, seq }) => ({ origin, seq })),
+        revision,
+      }
+      this.#run(change, entry, 'decide', { deciding })
+      this.#run(change, space.entry(threadKey(threadOf(known.rule, known.subject))), 'note', { id })
+      return 'settled' as const
+    })
+  }
+
+  /** Writes the cases whose turn has come: as much as goes into one delta a space. */
+  due(nowMs: number, wallMs: number): void {
+    if (nowMs < this.wakeAt) return
+    let next = Infinity
+    for (const desk of this.#desks.values()) {
+      if (desk.space.deleted) {
+        this.#desks.delete(desk.space)
+        continue
+      }
+      const ready: Finding[] = []
+      let sizeBytes = 0
+      for (const [id, { finding, turnMs, sizeBytes: size }] of desk.pending) {
+        const isFull = ready.length >= limits.casesAtOnce || (ready.length > 0 && sizeBytes + size > bytesAtOnce)
+        if (turnMs > nowMs || isFull) {
+          next = Math.min(next, turnMs)
+          if (isFull) break
+          continue
+        }
+        if (this.#dropWritten(desk, id)) continue
+        ready.push(finding)
+        sizeBytes += size
+      }
+      if (ready.length > 0 && !this.#write(desk, ready, wallMs)) next = Math.min(next, nowMs + retryMs)
+    }
+    this.wakeAt = next
+  }
+
+  #write({ space }: Desk, ready: readonly Finding[], nowMs: number): boolean {
+    try {
+      this.#config.replica.transact(space, { nowMs, agent: author, reason: 'conflict' }, (change) => {
+        for (const finding of ready) this.#run(change, space.entry(caseKey(finding.id)), 'open', { finding })
+      })
+      return true
+    } catch (error) {
+      // The disk is behind, or a fork is being settled: it stays pending.
+      if (error instanceof SkeinError) return false
+      throw error
+    }
+  }
+
+  #run(change: Parameters<Parameters<Replica['transact']>[2]>[0], entry: Entry, name: string, args: object): void {
+    const operation = caseType.operations[name]
+    if (operation !== undefined) change.run(entry, caseType, operation, args as Readonly<Record<string, unknown>>)
+  }
+
+  /** Cells of the system's own changed: rules, or cases. */
+  #system(desk: Desk, delta: Delta, own: boolean): void {
+    const ids = new Map<string, boolean>()
+    for (const { key, path } of delta.writes) {
+      if (key === rulesKey) this.#setRules(desk)
+      const id = caseIdOf(key)
+      if (id !== undefined) ids.set(id, ids.get(id) === true || isHeadPath(path))
+    }
+    for (const [id, isNew] of ids) {
+      this.#dropWritten(desk, id)
+      const known = this.case(desk.space, id)
+      if (known === undefined) continue
+      const change =
+        known.state === 'settled' ? 'settled' : isNew ? 'opened' : known.decisions.length > 0 ? 'reopened' : 'grown'
+      this.#config.event({ space: desk.space.name, id, rule: known.rule, change, local: own })
+    }
+  }
+
+  #setRules(desk: Desk): void {
+    const rules = rulesIn(desk.space.entry(rulesKey).cells(rulesType.id))
+    if (equalBytes(rules.bytes, desk.rules.bytes)) return
+    desk.rules = rules
+    desk.finder = this.#finder(desk.space, rules)
+  }
+
+  #found(desk: Desk, finding: Finding, nowMs: number): void {
+    const { space } = desk
+    const cells = space.entry(caseKey(finding.id)).cells(caseType.id)
+    if (isWritten(finding, cells)) return
+    // Whoever decided knew of all of this: it is settled, and nobody is to hear of it again.
+    const known = readCase(finding.id, cells)
+    if (known?.decisions.some((decision) => desk.finder.knew(decision, finding)) === true) return
+    const before = desk.pending.get(finding.id)?.finding
+    const merged: Finding =
+      before === undefined
+        ? finding
+        : {
+            ...finding,
+            branches: new Map([...before.branches, ...finding.branches]),
+            ancestors: new Map([...before.ancestors, ...finding.ancestors]),
+            others: new Map([...before.others, ...finding.others]),
+          }
+    if (before !== undefined && merged.branches.size === before.branches.size) return
+    const bytes = rowOf(space, merged)
+    this.#config.replica.keep(rowKey(space, finding.id), bytes)
+    this.#pend(desk, merged, bytes.length, nowMs)
+  }
+
+  #pend(desk: Desk, finding: Finding, sizeBytes: number, nowMs: number): void {
+    const known = desk.pending.get(finding.id)
+    if (known === undefined && desk.pending.size >= limits.findings) return
+    const turnMs = known?.turnMs ?? nowMs + graceMs * this.#place(desk.space, finding.id)
+    desk.pending.set(finding.id, { finding, sizeBytes, turnMs })
+    this.wakeAt = Math.min(this.wakeAt, turnMs)
+  }
+
+  /** How many graces this node waits: none if the rendezvous falls on it. */
+  #place(space: Space, id: string): number {
+    const own = rank(this.#config.node, id)
+    let before = 0
+    for (const node of this.#config.holders(space)) if (rank(node, id) < own) before++
+    return Math.min(before, mostGraces)
+  }
+
+  #dropWritten(desk: Desk, id: string): boolean {
+    const pending = desk.pending.get(id)
+    if (pending === undefined) return false
+    const cells = desk.space.entry(caseKey(id)).cells(caseType.id)
+    if (!isWritten(pending.finding, cells)) {
+      const known = readCase(id, cells)
+      if (known?.decisions.some((decision) => desk.finder.knew(decision, pending.finding)) !== true) return false
+    }
+    desk.pending.delete(id)
+    this.#config.replica.keep(rowKey(desk.space, id), undefined)
+    return true
+  }
+
+  #thread(space: Space, { rule, subject }: Case): readonly Dot[] {
+    return threadIn(space.entry(threadKey(threadOf(rule, subject))).cells(caseType.id))
+  }
+
+  #finder(space: Space, rules: RuleSet): Finder {
+    const cells = (id: string): Cells => space.entry(caseKey(id)).cells(caseType.id)
+    const pending = (id: string): Finding | undefined => this.#desks.get(space)?.pending.get(id)?.finding
+    return new Finder(viewOf(space), rules, {
+      isFull: (id) => (pending(id)?.branches.size ?? 0) > limits.caseBranches || isFull(cells(id)),
+      has: (id, branch) => pending(id)?.branches.has(dotName(branch)) === true || holdsBranch(cells(id), branch),
+    })
+  }
+
+  #desk(space: Space): Desk {
+    let desk = this.#desks.get(space)
+    if (desk === undefined) {
+      desk = { space, rules: noRules, finder: this.#finder(space, noRules), pending: new Map() }
+      this.#desks.set(space, desk)
+      this.#setRules(desk)
+    }
+    return desk
+  }
+}
+
+function viewOf(space: Space): Replicated {
+  return {
+    entry: (key) => space.entry(key),
+    origins: () => space.vector.keys(),
+    head: (origin) => space.vector.get(origin) ?? 0,
+    floor: (origin) => space.logs.get(origin)?.floor ?? 1,
+    delta: (dot) => deltaAt(space, dot),
+    seen: (origin): Seen => space.logs.get(origin)?.context ?? new Map<OriginId, number>(),
+  }
+}
+
+function deltaAt(space: Space, { origin, seq }: Dot): Delta | undefined {
+  const entry = space.logs.get(origin)?.entry(seq)
+  return entry && decodeDelta(origin, seq, entry.body)
+}
+
+const row = new Writer()
+
+function rowOf({ name, generation }: Space, finding: Finding): Uint8Array {
+  row.begin()
+  row.string(name)
+  row.number(generation)
+  row.bin(encodeFinding(finding))
+  return row.finish().slice()
+}
+
+function rowKey(space: Space, id: string): Uint8Array {
+  return localKey(`${rowsName}${space.number}/${id}`)
+}
+
+/** Another order of the nodes for each case, the same everywhere. */
+function rank(node: string, id: string): number {
+  const bytes = utf8(node + id)
+  return checksum32(bytes, 0, bytes.length, 0) >>> 0
+}
