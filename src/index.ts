@@ -23,6 +23,13 @@ export type {
   WriteSettings,
 } from './node/space-handle.ts'
 
+// Conflicts
+export type { ConflictGap, ConflictOptions, ConflictsStatus, NodeConflicts, ResolveOptions } from './node/conflicts.ts'
+export type { BranchEvidence, Conflict, DecisionEvidence, Difference, PartEvidence } from './merge/evidence.ts'
+export type { Choice } from './merge/case.ts'
+export type { ConflictEvent } from './replica/conflicts.ts'
+export type { RuleDeclaration, RuleSet } from './merge/rule-set.ts'
+
 // Types
 export type {
   BudgetHandle,

@@ -276,8 +276,13 @@ export function choiceDigest({ kind, branch, value, action }: Choice): string {
 const headPath = pathOf(['head'])
 const morePath = pathOf(['more'])
 
-export function isHeadPath(path: Path): boolean {
-  return path === headPath
+/** What a cell of a case is, as far as somebody is told of it. */
+export type CaseCell = 'head' | 'branch' | 'decision'
+
+export function caseCell(path: Path): CaseCell | undefined {
+  if (path === headPath) return 'head'
+  const what = placeOf(path)?.what
+  return what === 'b' ? 'branch' : what === 'd' ? 'decision' : undefined
 }
 
 function branchPath({ origin, seq }: Dot): Path {

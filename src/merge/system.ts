@@ -14,7 +14,8 @@ export function isSystemKey(key: string): boolean {
 
 /** The rules of the space. */
 export const rulesKey = '\u0000rules'
-const casePrefix = '\u0000case/'
+/** Before the id in the key of a case. */
+export const casePrefix = '\u0000case/'
 const threadPrefix = '\u0000thread/'
 
 export function caseKey(id: string): string {

@@ -1,10 +1,13 @@
 /**
- * What a space's owner says about it: a schema for the values of its entries, from any library that speaks Standard
- * Schema (zod, valibot, arktype). It types the handles and refuses local writes that would break it. It never refuses
- * what comes from elsewhere: a replica that did would fall out of step with the others for ever.
+ * What a space's owner says about it. A schema for the values of its entries, from any library that speaks Standard
+ * Schema (zod, valibot, arktype): it types the handles and refuses local writes that would break it. It never refuses
+ * what comes from elsewhere: a replica that did would fall out of step with the others for ever. And rules, which raise
+ * what merging cannot settle.
  */
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { SkeinError } from '../base/errors.ts'
+import { declareRules } from '../merge/rule-set.ts'
+import type { RuleDeclaration, RuleSet } from '../merge/rule-set.ts'
 
 type AnySchema = StandardSchemaV1<unknown, unknown>
 
@@ -18,7 +21,16 @@ export interface SpaceSchemas {
 }
 
 export interface SpaceDefinition<Schemas extends SpaceSchemas = SpaceSchemas> {
-  readonly schema: Schemas
+  readonly schema?: Schemas
+  /** Kept with the space and replicated with it. */
+  readonly rules?: RuleSet
+}
+
+/** Rules for a space, and which version of them these are: the highest holds in the whole fleet. */
+interface Ruled {
+  readonly rules?: readonly RuleDeclaration[]
+  /** From 1 on; raise it with each change of the rules. */
+  readonly version?: number
 }
 
 type Input<Schema, Otherwise> = Schema extends StandardSchemaV1<infer In, unknown> ? In : Otherwise
@@ -31,14 +43,25 @@ export type ValueIn<Schemas, Type extends keyof SpaceSchemas, Otherwise> = Schem
   : Otherwise
 
 /** `schema` is one schema for the space's records, or schemas by type. */
-export function defineSpace<Schema extends AnySchema>(definition: {
-  readonly schema: Schema
-}): SpaceDefinition<{ readonly record: Schema }>
-export function defineSpace<Schemas extends SpaceSchemas>(definition: {
-  readonly schema: Schemas
-}): SpaceDefinition<Schemas>
-export function defineSpace(definition: { readonly schema: AnySchema | SpaceSchemas }): SpaceDefinition {
-  const { schema } = definition
+export function defineSpace<Schema extends AnySchema>(
+  definition: { readonly schema: Schema } & Ruled,
+): SpaceDefinition<{ readonly record: Schema }>
+export function defineSpace<Schemas extends SpaceSchemas>(
+  definition: { readonly schema: Schemas } & Ruled,
+): SpaceDefinition<Schemas>
+export function defineSpace(definition: Ruled & { readonly schema?: undefined }): SpaceDefinition
+export function defineSpace(
+  definition: { readonly schema?: AnySchema | SpaceSchemas | undefined } & Ruled,
+): SpaceDefinition {
+  const { schema, rules, version } = definition
+  if (rules === undefined && version !== undefined) {
+    throw new SkeinError('invalid_argument', 'version: it is the version of rules, and there are none')
+  }
+  const declared = rules === undefined ? {} : { rules: declareRules(rules, version) }
+  return schema === undefined ? declared : { schema: checked(schema), ...declared }
+}
+
+function checked(schema: AnySchema | SpaceSchemas): SpaceSchemas {
   const schemas = isSchema(schema) ? { record: schema } : schema
   for (const [type, one] of Object.entries(schemas)) {
     if (!(type in elementwise)) {
@@ -46,7 +69,7 @@ export function defineSpace(definition: { readonly schema: AnySchema | SpaceSche
     }
     if (!isSchema(one)) throw new SkeinError('invalid_argument', `schema: ${type} is not a Standard Schema`)
   }
-  return { schema: schemas }
+  return schemas
 }
 
 const elementwise: Readonly<Record<string, boolean>> = {

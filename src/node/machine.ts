@@ -15,6 +15,8 @@ import type { Dot } from '../crdt/dot.ts'
 import { budget } from '../crdt/types/budget.ts'
 import { typeOf } from '../crdt/types/table.ts'
 import type { Blocker } from '../replica/cut.ts'
+import { Conflicts } from '../replica/conflicts.ts'
+import type { ConflictEvent } from '../replica/conflicts.ts'
 import { Replica } from '../replica/replica.ts'
 import type { Applied, ReplicaConfig } from '../replica/replica.ts'
 import { give, wishOf } from '../replica/rights.ts'
@@ -98,6 +100,8 @@ export type MachineEvent =
   | { readonly kind: 'dropped'; readonly space: string; readonly dots: readonly Dot[] }
   /** Logs were over their size and went although these members lack them: they will need the tree. */
   | { readonly kind: 'pruned'; readonly aboveCut: number; readonly blockers: readonly Blocker[] }
+  /** A conflict came to be on record, got another branch, or was settled. */
+  | { readonly kind: 'conflict'; readonly event: ConflictEvent }
   | { readonly kind: 'failed'; readonly code: string; readonly reason: string }
   | { readonly kind: 'refused'; readonly code: string; readonly reason: string }
 
@@ -153,6 +157,7 @@ interface Kept {
 export class Machine {
   readonly replica: Replica
   readonly membership: Membership
+  readonly conflicts: Conflicts
   readonly #config: MachineConfig
   readonly #links: Links
   readonly #roster = new Roster()
@@ -194,11 +199,18 @@ export class Machine {
       applied: (event) => this.#applied(event),
       merged: (space) => {
         config.merged?.(space)
+        this.conflicts.merged(space)
         this.#moved = true
       },
       copied: () => this.#copied(),
     })
     this.replica.cut.roster = config.roster as readonly NodeId[]
+    this.conflicts = new Conflicts({
+      replica: this.replica,
+      node,
+      holders: (space) => this.holders(space).map((member) => member.node),
+      event: (event) => this.#event({ kind: 'conflict', event }),
+    })
     this.#sync = new AntiEntropy({ node, replica: this.replica, random: random.fork(1), bounds: config.bounds ?? {} })
     const version = 1000 * protocol.major + protocol.minor
     this.membership = new Membership({ self: { node, address, zone, version }, random: random.fork(2) })
@@ -225,8 +237,8 @@ export class Machine {
   get wakeAt(): number {
     if (this.#isSilent) return Infinity
     const { membership } = this
-    const at = Math.min(this.#lookAt, this.#links.wakeAt, membership.wakeAt, this.#broadcast.wakeAt, this.#sync.wakeAt)
-    return at - this.#aheadMs
+    const ours = Math.min(this.#lookAt, this.#links.wakeAt, this.conflicts.wakeAt)
+    return Math.min(ours, membership.wakeAt, this.#broadcast.wakeAt, this.#sync.wakeAt) - this.#aheadMs
   }
 
   /**
@@ -385,6 +397,20 @@ export class Machine {
     if (nowMs >= this.#broadcast.wakeAt) this.#gossip({ kind: 'timer' }, nowMs)
     if (nowMs >= this.#sync.wakeAt) this.#sync.timer(nowMs)
     if (nowMs >= this.#lookAt) this.#lookRound(nowMs)
+    this.#guarded(() => this.conflicts.due(nowMs, this.#wall(nowMs)))
+  }
+
+  /** For opening: a row of what was found and is on record nowhere yet. */
+  loadFinding(row: Uint8Array): void {
+    this.#guarded(() => this.conflicts.load(row))
+  }
+
+  #guarded(work: () => void): void {
+    try {
+      work()
+    } catch (error) {
+      this.#failed(error)
+    }
   }
 
   // Links.
@@ -626,6 +652,7 @@ export class Machine {
   #applied(event: Applied): void {
     const { space, delta, body, own, fault } = event
     this.#config.applied?.(event)
+    this.#guarded(() => this.conflicts.applied(event, this.#lastMs))
     this.#moved = true
     const dot = { origin: delta.origin, seq: delta.seq }
     if (fault !== undefined) this.#event({ kind: 'void', space: space.name, dot, why: fault })

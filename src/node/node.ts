@@ -8,6 +8,7 @@ import { limits } from '../base/limits.ts'
 import { prng } from '../base/prng.ts'
 import type { RowScanner } from '../base/rows.ts'
 import type { Dot } from '../crdt/dot.ts'
+import { findingRows } from '../replica/conflicts.ts'
 import type { Applied, Replica } from '../replica/replica.ts'
 import { KeyWriter, entryKeyOf, metaKey, prefixRange, table, tableRange } from '../replica/row-keys.ts'
 import type { StoredEntry } from '../replica/entry.ts'
@@ -16,6 +17,7 @@ import { reaches } from '../store/store.ts'
 import type { OpeningReport, ScrubReport, Store } from '../store/store.ts'
 import type { Transport } from '../transport/transport.ts'
 import { Chores } from './chores.ts'
+import { NodeConflicts } from './conflicts.ts'
 import { Commits, nextTurn } from './commits.ts'
 import type { Commit } from './commits.ts'
 import type { SpaceDefinition, SpaceSchemas } from './define-space.ts'
@@ -112,6 +114,8 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
   readonly id: string
   /** The other members: who is there, how far behind, and whom the logs wait for. */
   readonly peers: Peers
+  /** What merging could not settle: listed, watched, decided. */
+  readonly conflicts: NodeConflicts
   /** @internal The protocols, for the parts of a node. */
   readonly machine: Machine
   /** @internal */
@@ -195,6 +199,7 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
       flush: () => this.flush(),
       holders: (space) => machine.holders(space).map(({ node }) => node),
     })
+    this.conflicts = new NodeConflicts(this, machine.conflicts)
     this.fleet = new Fleet({ machine, network: this.network, now, readable: () => this.readable() })
     this.peers = new Peers({
       machine,
@@ -254,6 +259,7 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
         for (const [key, value] of page) node.replica.load(key, value)
       }
     }
+    for await (const page of store.range(findingRows)) for (const [, row] of page) node.machine.loadFinding(row)
     node.#state = 'open'
     // What was written before the opening need not be on the disk yet, and peers will count on it.
     await node.#commits.sync()
@@ -268,10 +274,11 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
   ): SpaceHandle<Schemas> {
     this.readable()
     checkName(name, 'space name', limits.spaceNameBytes)
-    if (definition !== undefined) checkOptions(definition, ['schema'])
+    if (definition !== undefined) checkOptions(definition, ['schema', 'rules'])
     const version = this.replica.spacesVersion
     const space = this.replica.open(name)
     if (this.replica.spacesVersion !== version) this.network.wrote()
+    if (definition?.rules !== undefined) this.conflicts.declare(space, definition.rules)
     return new SpaceHandle(this, space, definition)
   }
 
@@ -391,6 +398,7 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
   async #stop(): Promise<void> {
     this.#state = 'closing'
     this.#watchers.end()
+    this.conflicts.end()
     this.fleet.close()
     try {
       // What the last writes still have to tell goes before the goodbye.
@@ -509,6 +517,7 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
   #event(event: MachineEvent): void {
     if (event.kind === 'peer' && event.state === 'up') this.peers.met(event.node, this.#networking.roster === 'auto')
     if (event.kind === 'failed' && this.replica.broken !== undefined) this.#broke(this.replica.broken)
+    if (event.kind === 'conflict') this.conflicts.tell(event.event)
     this.fleet.event(event)
     this.#config.observer?.event?.(event)
   }

@@ -160,6 +160,11 @@ function told(event: MachineEvent, log: Log, metrics: Metrics): void {
         'logs were over their size and went, though members lack them',
       )
     }
+    case 'conflict': {
+      const { space, id, rule, severity, change } = event.event
+      metrics.counter('conflicts_total', { rule, outcome: change })()
+      return log.node.info({ space, id, rule, severity }, `conflict ${change}`)
+    }
     case 'failed':
       return log.node.error({ code: event.code }, event.reason)
     case 'refused':

@@ -10,6 +10,7 @@ import { claimNext, unlessHeld } from '../recipes/claim-next.ts'
 import type { NextOptions, TakenTask, TaskSpace } from '../recipes/claim-next.ts'
 import { checkWhere, fits } from '../recipes/where.ts'
 import type { Where } from '../recipes/where.ts'
+import { isSystemKey } from '../merge/system.ts'
 import type { Replica } from '../replica/replica.ts'
 import type { StoredEntry } from '../replica/entry.ts'
 import type { Space } from '../replica/space.ts'
@@ -509,7 +510,9 @@ export function checkOptions<T extends object>(options: T, known: readonly (keyo
 }
 
 export function checkKey(key: unknown): string {
-  return checkName(key, 'key', limits.keyBytes)
+  const name = checkName(key, 'key', limits.keyBytes)
+  if (isSystemKey(name)) throw new SkeinError('invalid_key', "keys that begin with U+0000 are the system's own")
+  return name
 }
 
 export function checkName(name: unknown, what: string, limit: number): string {

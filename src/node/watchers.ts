@@ -8,6 +8,7 @@ import { decodeDelta } from '../crdt/delta.ts'
 import type { Delta } from '../crdt/delta.ts'
 import type { Dot, OriginId } from '../crdt/dot.ts'
 import { typeOf } from '../crdt/types/table.ts'
+import { isSystemKey } from '../merge/system.ts'
 import type { Applied, Replica } from '../replica/replica.ts'
 import type { Space } from '../replica/space.ts'
 import { nextTurn } from './commits.ts'
@@ -147,7 +148,8 @@ export class Watchers {
     { space, delta, place, own, fault }: Omit<Applied, 'body' | 'nowMs'>,
   ): Iterable<EntryChanged> {
     if (fault !== undefined) return
-    const wanted = (key: string): boolean => (watcher.exact ? key === watcher.prefix : key.startsWith(watcher.prefix))
+    const wanted = (key: string): boolean =>
+      !isSystemKey(key) && (watcher.exact ? key === watcher.prefix : key.startsWith(watcher.prefix))
     const keys = new Set<string>()
     for (const { key } of delta.clears) if (wanted(key)) keys.add(key)
     for (const { key } of delta.writes) if (wanted(key)) keys.add(key)

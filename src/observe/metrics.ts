@@ -56,6 +56,11 @@ export const metricTable = {
     help: 'Deltas that are known to exist and are not applied here yet.',
     labels: [],
   },
+  conflicts_total: {
+    kind: 'counter',
+    help: 'Conflicts as this node heard of them: opened, grown by a branch, reopened, settled.',
+    labels: ['rule', 'outcome'],
+  },
   members: { kind: 'gauge', help: 'Members that this node knows of, by what it thinks of them.', labels: ['state'] },
   links: { kind: 'gauge', help: 'Peers that this node has a link to.', labels: [] },
   probe_seconds: {

@@ -68,7 +68,7 @@ export class Site {
     commit(this.replica, this.rows)
     ;[this.replica, this.conflicts] = this.#open()
     this.space = this.replica.open('s')
-    for (const [, value] of this.rows.list(findingRows)) this.conflicts.load(value, this.#history.nowMs)
+    for (const [, value] of this.rows.list(findingRows)) this.conflicts.load(value)
   }
 
   commit(): void {

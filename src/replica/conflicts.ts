@@ -16,6 +16,7 @@ import type { Dot, OriginId, Seen } from '../crdt/dot.ts'
 import type { Entry } from '../crdt/change.ts'
 import type { Cells } from '../crdt/type.ts'
 import {
+  caseCell,
   caseType,
   choiceDigest,
   decodeFinding,
@@ -23,17 +24,17 @@ import {
   encodeFinding,
   holdsBranch,
   isFull,
-  isHeadPath,
   isWritten,
   readCase,
   threadIn,
   threadOf,
 } from '../merge/case.ts'
-import type { Case, Choice, Deciding, Finding } from '../merge/case.ts'
+import type { Case, CaseCell, Choice, Deciding, Finding } from '../merge/case.ts'
 import { evidenceOf } from '../merge/evidence.ts'
 import type { Conflict } from '../merge/evidence.ts'
 import { Finder } from '../merge/finder.ts'
 import { checkChoice, settle } from '../merge/resolve.ts'
+import type { Severity } from '../merge/rule.ts'
 import { noRules, rulesIn, rulesType } from '../merge/rule-set.ts'
 import type { RuleSet } from '../merge/rule-set.ts'
 import { caseIdOf, caseKey, isSystemKey, rulesKey, threadKey } from '../merge/system.ts'
@@ -55,7 +56,11 @@ export interface ConflictEvent {
   readonly space: string
   readonly id: string
   readonly rule: string
-  /** `opened`: it is new here. `grown`: it has a branch more. `reopened`: one that was settled has. */
+  readonly severity: Severity
+  /**
+   * `opened`: it is new here. `grown`: it has a branch more. `reopened`: one that was decided has, or was decided twice,
+   * differently.
+   */
   readonly change: 'opened' | 'grown' | 'reopened' | 'settled'
   /** Written here, rather than received. */
   readonly local: boolean
@@ -73,6 +78,10 @@ export interface Resolution {
 const graceMs = 2_000
 /** Beyond so many nobody waits longer. */
 const mostGraces = 8
+/** In a storm the members are not looked through for each finding. */
+const holdersMs = 250
+/** Found in an earlier life: what others wrote of it since may be on its way. */
+const untimed = -Infinity
 /** After a write that was refused. */
 const retryMs = 1_000
 /** Bytes of findings that go into one delta. A guess: half of what fits. */
@@ -83,7 +92,7 @@ interface Pending {
   finding: Finding
   sizeBytes: number
   /** When this node writes it, if it is still not written. */
-  readonly turnMs: number
+  turnMs: number
 }
 
 interface Desk {
@@ -91,6 +100,9 @@ interface Desk {
   rules: RuleSet
   finder: Finder
   readonly pending: Map<string, Pending>
+  /** Who may write cases here, as of a moment ago. */
+  holders: readonly string[]
+  holdersAtMs: number
 }
 
 const rowsName = 'finding/'
@@ -109,14 +121,15 @@ export class Conflicts {
   }
 
   /** For opening, once spaces are loaded: a finding that no case had when the node stopped. */
-  load(value: Uint8Array, nowMs: number): void {
+  load(value: Uint8Array): void {
     const reader = new Reader(value)
     const name = reader.string()
     const generation = reader.uint()
     const finding = decodeFinding(reader.bin())
     const space = this.#config.replica.find(name)
     if (finding === undefined || space?.generation !== generation) return
-    this.#pend(this.#desk(space), finding, value.length, nowMs)
+    this.#desk(space).pending.set(finding.id, { finding, sizeBytes: value.length, turnMs: untimed })
+    this.wakeAt = -Infinity
   }
 
   /** A delta was applied. What it was found to be against goes into the batch that carries it. */
@@ -233,7 +246,10 @@ export class Conflicts {
       }
       const ready: Finding[] = []
       let sizeBytes = 0
-      for (const [id, { finding, turnMs, sizeBytes: size }] of desk.pending) {
+      for (const [id, pending] of desk.pending) {
+        const { finding, sizeBytes: size } = pending
+        if (pending.turnMs === untimed) pending.turnMs = nowMs + graceMs * (1 + this.#place(desk, id, nowMs))
+        const { turnMs } = pending
         const isFull = ready.length >= limits.casesAtOnce || (ready.length > 0 && sizeBytes + size > bytesAtOnce)
         if (turnMs > nowMs || isFull) {
           next = Math.min(next, turnMs)
@@ -269,19 +285,28 @@ export class Conflicts {
 
   /** Cells of the system's own changed: rules, or cases. */
   #system(desk: Desk, delta: Delta, own: boolean): void {
-    const ids = new Map<string, boolean>()
+    const { space } = desk
+    const news = new Map<string, Set<CaseCell>>()
     for (const { key, path } of delta.writes) {
       if (key === rulesKey) this.#setRules(desk)
       const id = caseIdOf(key)
-      if (id !== undefined) ids.set(id, ids.get(id) === true || isHeadPath(path))
+      if (id === undefined) continue
+      let cells = news.get(id)
+      if (cells === undefined) news.set(id, (cells = new Set<CaseCell>()))
+      // What another has written too is no news.
+      const cell = caseCell(path)
+      if (cell !== undefined && space.entry(key).cells(caseType.id).get(path).length === 1) cells.add(cell)
     }
-    for (const [id, isNew] of ids) {
+    for (const [id, cells] of news) {
       this.#dropWritten(desk, id)
-      const known = this.case(desk.space, id)
+      const known = cells.size === 0 ? undefined : this.case(space, id)
       if (known === undefined) continue
-      const change =
-        known.state === 'settled' ? 'settled' : isNew ? 'opened' : known.decisions.length > 0 ? 'reopened' : 'grown'
-      this.#config.event({ space: desk.space.name, id, rule: known.rule, change, local: own })
+      const { rule, severity, state } = known
+      const tell = (change: ConflictEvent['change']): void =>
+        this.#config.event({ space: space.name, id, rule, severity, change, local: own })
+      if (cells.has('head')) tell('opened')
+      if (cells.has('decision')) tell(state === 'settled' ? 'settled' : 'reopened')
+      else if (!cells.has('head') && state === 'open') tell(known.decisions.length > 0 ? 'reopened' : 'grown')
     }
   }
 
@@ -318,16 +343,20 @@ export class Conflicts {
   #pend(desk: Desk, finding: Finding, sizeBytes: number, nowMs: number): void {
     const known = desk.pending.get(finding.id)
     if (known === undefined && desk.pending.size >= limits.findings) return
-    const turnMs = known?.turnMs ?? nowMs + graceMs * this.#place(desk.space, finding.id)
+    const turnMs = known?.turnMs ?? nowMs + graceMs * this.#place(desk, finding.id, nowMs)
     desk.pending.set(finding.id, { finding, sizeBytes, turnMs })
     this.wakeAt = Math.min(this.wakeAt, turnMs)
   }
 
   /** How many graces this node waits: none if the rendezvous falls on it. */
-  #place(space: Space, id: string): number {
+  #place(desk: Desk, id: string, nowMs: number): number {
+    if (nowMs >= desk.holdersAtMs + holdersMs) {
+      desk.holders = this.#config.holders(desk.space)
+      desk.holdersAtMs = nowMs
+    }
     const own = rank(this.#config.node, id)
     let before = 0
-    for (const node of this.#config.holders(space)) if (rank(node, id) < own) before++
+    for (const node of desk.holders) if (rank(node, id) < own) before++
     return Math.min(before, mostGraces)
   }
 
@@ -360,7 +389,14 @@ export class Conflicts {
   #desk(space: Space): Desk {
     let desk = this.#desks.get(space)
     if (desk === undefined) {
-      desk = { space, rules: noRules, finder: this.#finder(space, noRules), pending: new Map() }
+      desk = {
+        space,
+        rules: noRules,
+        finder: this.#finder(space, noRules),
+        pending: new Map(),
+        holders: [],
+        holdersAtMs: -Infinity,
+      }
       this.#desks.set(space, desk)
       this.#setRules(desk)
     }

@@ -8,6 +8,7 @@ import { prng } from '../base/prng.ts'
 import type { Prng } from '../base/prng.ts'
 import type { Row } from '../base/rows.ts'
 import type { Input, Machine, MachineConfig, MachineEvent, Output } from '../node/machine.ts'
+import { findingRows } from '../replica/conflicts.ts'
 import { expiryAt } from '../replica/replica.ts'
 import type { Applied, Expiring, Replica } from '../replica/replica.ts'
 import { metaKey, spaceRange, table, tableRange, tablesOfSpace } from '../replica/row-keys.ts'
@@ -56,7 +57,8 @@ export const epochMs = 1_800_000_000_000
 const mostWakes = 1_000
 
 /** What a driver needs of a machine. */
-export type Driven = Pick<Machine, 'replica' | 'wakeAt' | 'handle'> & Partial<Pick<Machine, 'askRights' | 'membership'>>
+export type Driven = Pick<Machine, 'replica' | 'wakeAt' | 'handle'> &
+  Partial<Pick<Machine, 'askRights' | 'membership' | 'conflicts' | 'loadFinding'>>
 
 /** One run of the process. */
 export interface Life {
@@ -193,6 +195,7 @@ export class Host implements Party {
       for (const each of [table.origin, table.agent, table.space, table.writer, table.segment, table.adoption]) {
         for (const [key, value] of this.disk.list(tableRange(each))) machine.replica.load(key, value)
       }
+      for (const [, value] of this.disk.list(findingRows)) machine.loadFinding?.(value)
       this.#findExpiries()
       if (clonedIncarnation !== undefined) {
         for (const space of machine.replica.spaces) space.recallNews(machine.replica.origin)

@@ -1,0 +1,141 @@
+/** Conflicts as programs see them: nodes that were apart, over a network within the process. */
+import { randomBytes } from 'node:crypto'
+import { expect, onTestFinished, test } from 'vitest'
+import type { Conflict } from '../merge/evidence.ts'
+import { openMemoryStore } from '../store/memory.ts'
+import type { Store } from '../store/store.ts'
+import { openWsTransport } from '../transport/ws.ts'
+import type { ConflictEvent } from '../replica/conflicts.ts'
+import type { ConflictGap } from './conflicts.ts'
+import { defineSpace } from './define-space.ts'
+import { SkeinNode } from './node.ts'
+
+const tasks = defineSpace({
+  rules: [
+    { rule: 'field', prefix: 't-' },
+    { rule: 'effect', prefix: 'refund-', receipt: 'receipt' },
+  ],
+})
+
+async function open(agent: string, join: readonly string[], store: Store = openMemoryStore()): Promise<SkeinNode> {
+  const node = await SkeinNode.open({
+    store,
+    agent,
+    durability: 'memory',
+    retention: { keepMs: 1e12, keepBytes: 1e12 },
+    cacheBytes: 1e6,
+    fresh: () => randomBytes(8).toString('hex'),
+    now: Date.now,
+    network: {
+      transports: [openWsTransport({ listen: ['ws://127.0.0.1:0'] })],
+      join,
+      zone: '',
+      fleet: 'f1ee7f1ee7f1ee70',
+      roster: 'auto',
+      holds: () => true,
+    },
+  })
+  onTestFinished(() => node.close())
+  return node
+}
+
+async function until<T>(look: () => T | undefined, withinMs = 15_000): Promise<T> {
+  const endMs = Date.now() + withinMs
+  for (;;) {
+    const found = look()
+    if (found !== undefined) return found
+    if (Date.now() > endMs) throw new Error(`not so within ${withinMs} ms: ${look.toString()}`)
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+}
+
+/** Two nodes that wrote apart and have met since, through a third that has written nothing. */
+async function clash(): Promise<[SkeinNode, SkeinNode, Conflict]> {
+  const left = await open('agent-a', [])
+  const events = left.conflicts.watch()
+  left.space('s', tasks).record('t-1').set({ status: 'todo' })
+  const apart = await open('agent-b', [])
+  apart.space('s').record('t-1').set({ status: 'done' })
+  await open('agent-c', [...left.status().addresses, ...apart.status().addresses])
+  const first = (await events.next()).value as ConflictEvent
+  return [left, apart, await until(() => left.conflicts.get(first.id))]
+}
+
+test('[M9] a conflict is listed on every node, decided on one, and closed on all', async () => {
+  const [left, right, conflict] = await clash()
+  expect(conflict).toMatchObject({ kind: 'field', state: 'open', subject: ['t-1', 2, ['status']] })
+  const there = await until(() => right.conflicts.get(conflict.id))
+  expect(there.branches.map(({ agent }) => agent).sort()).toEqual(['agent-a', 'agent-b'])
+  const [listed] = await Array.fromAsync(right.conflicts.list({ space: 's', rule: 'field' }))
+  expect(listed?.id).toBe(conflict.id)
+  const branch = there.branches.find(({ agent }) => agent === 'agent-a')?.dot
+  if (branch === undefined) throw new Error('no branch')
+  const receipt = right.conflicts.resolve(conflict.id, {
+    revision: there.revision,
+    choice: { kind: 'pick', branch },
+    agent: 'person-1',
+    reason: 'asked',
+  })
+  await receipt.reached({ peers: 1 })
+  const closed = await until(() => {
+    const found = left.conflicts.get(conflict.id)
+    return found?.state === 'settled' ? found : undefined
+  })
+  expect(closed.decisions).toMatchObject([{ agent: 'person-1', reason: 'asked', choice: { kind: 'pick' } }])
+  expect(left.space('s').record('t-1').get()).toMatchObject({ value: { status: 'todo' }, concurrent: [] })
+  expect(await Array.fromAsync(left.conflicts.list())).toEqual([])
+  expect(await Array.fromAsync(left.conflicts.list({ state: 'all' }))).toHaveLength(1)
+  expect(await left.conflicts.stats()).toMatchObject([
+    { space: 's', open: 0, settled: 1, pending: 0, rulesVersion: 1, rules: ['field', 'effect'], notEvaluated: [] },
+  ])
+})
+
+test('[M10] what the system keeps is in no listing, no watch and under no key of a program', async () => {
+  const node = await open('agent-a', [])
+  const space = node.space('s', tasks)
+  const watch = space.watch()
+  space.record('t-1').set({ status: 'todo' })
+  expect((await watch.next()).value).toMatchObject({ key: 't-1' })
+  await watch.return()
+  expect((await Array.fromAsync(space.entries())).map(({ key }) => key)).toEqual(['t-1'])
+  expect((await Array.fromAsync(space.entries('\u0000'))).map(({ key }) => key)).toEqual([])
+  expect((await Array.fromAsync(space.scan())).map(({ key }) => key)).toEqual(['t-1'])
+  expect(() => space.record('\u0000rules').set({ a: 1 })).toThrow(expect.objectContaining({ code: 'invalid_key' }))
+  expect(() => space.delete('\u0000rules')).toThrow(expect.objectContaining({ code: 'invalid_key' }))
+})
+
+test('[M9] a watch tells what changes, and a slow reader of a gap', async () => {
+  const node = await open('agent-a', [])
+  const signal = new AbortController()
+  const watch = node.conflicts.watch({ signal: signal.signal })
+  const event: ConflictEvent = { space: 's', id: 'x', rule: 'field', severity: 'low', change: 'opened', local: true }
+  node.conflicts.tell(event)
+  expect((await watch.next()).value).toEqual(event)
+  for (let at = 0; at < 3000; at++) node.conflicts.tell(event)
+  const first = (await watch.next()).value as ConflictEvent | ConflictGap
+  expect(first).toEqual({ change: 'gap' })
+  signal.abort()
+  const rest = await Array.fromAsync(watch)
+  expect(rest.length).toBeLessThan(1100)
+})
+
+test('[M9] bad calls end in their codes', async () => {
+  const node = await open('agent-a', [])
+  node.space('s', tasks)
+  const refused = (work: () => unknown, code: string): void => expect(work).toThrow(expect.objectContaining({ code }))
+  refused(() => node.conflicts.get('x'), 'unknown_conflict')
+  refused(() => node.conflicts.get('0'.repeat(32), { space: 'none' }), 'invalid_argument')
+  expect(node.conflicts.get('0'.repeat(32))).toBeUndefined()
+  const resolution = { revision: '', choice: { kind: 'dismiss' } } as const
+  refused(() => node.conflicts.resolve('0'.repeat(32), resolution), 'unknown_conflict')
+  refused(() => node.conflicts.resolve('0'.repeat(32), { choice: { kind: 'dismiss' } } as never), 'invalid_argument')
+  refused(() => node.conflicts.resolve('0'.repeat(32), { revision: '' } as never), 'invalid_argument')
+  await expect(node.conflicts.list({ state: 'none' } as never).next()).rejects.toMatchObject({
+    code: 'invalid_argument',
+  })
+  refused(() => node.space('s', defineSpace({ rules: [{ rule: 'claim' }] })), 'invalid_argument')
+  refused(() => defineSpace({ version: 2 }), 'invalid_argument')
+  node.space('s', defineSpace({ rules: [{ rule: 'claim' }], version: 2 }))
+  node.space('s', tasks)
+  expect(await node.conflicts.stats()).toMatchObject([{ rulesVersion: 2, rules: ['claim'] }])
+})
