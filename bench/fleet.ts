@@ -46,6 +46,7 @@ function optionsOf(seed: number, nodes: number): SimOptions {
     upgrades: false,
     lost: [],
     ambushes: 0,
+    rules: false,
   }
 }
 

@@ -86,7 +86,8 @@ export class Finder {
     const found = new Map<string, Gathered>()
     const threads = new Map<string, readonly Settled[]>()
     for (const { rule, at, touch } of touches) {
-      const met = { origin: delta.origin, seq: delta.seq, time: delta.time, touch: lean(touch) }
+      const { origin, seq, time, agent } = delta
+      const met = { origin, seq, time, agent, touch: lean(touch) }
       for (const other of this.#window.unseen(at, touch.bucket, seen)) {
         const verdict = rule.kind.judge(other, met, rule, space)
         if (verdict !== undefined) this.#gather({ found, threads, deed }, rule, verdict, other, met)
@@ -122,6 +123,7 @@ export class Finder {
     else {
       const delta = this.#space.delta(other)
       if (delta !== undefined) this.#branch(gathered, rule, other, deedOf(delta))
+      else branches.set(name, leftOf(other))
     }
   }
 
@@ -172,7 +174,9 @@ export class Finder {
     }
     if (floor === 1) return false
     for (let seq = dot.seq + 1; seq <= this.#space.head(origin); seq++) {
-      if (this.#space.delta({ origin, seq })?.context.some((one) => one.origin === other.origin) === true) return false
+      const delta = this.#space.delta({ origin, seq })
+      // What cannot be read may have been where it heard of it.
+      if (delta === undefined || delta.context.some((one) => one.origin === other.origin)) return false
     }
     return covers(this.#space.seen(origin), other)
   }
@@ -186,6 +190,13 @@ export class Finder {
 }
 
 const none: readonly never[] = []
+
+/** What is left of a branch whose delta has gone from the log since it was compared last. */
+function leftOf({ origin, seq, time, agent, touch }: Met): Branch {
+  const { key, type, path, act, value, over, cutBytes = 0 } = touch
+  const part = { ...partOf(key, type, path, act, cutBytes > 0 ? undefined : value, over), cutBytes }
+  return { origin, seq, time, agent, reason: undefined, parts: [part], news: [] }
+}
 
 function hadSeen(writer: Dot, context: Seen, dot: Dot): boolean {
   return dot.origin === writer.origin ? dot.seq < writer.seq : covers(context, dot)

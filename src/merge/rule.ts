@@ -34,6 +34,8 @@ export interface Touch {
   readonly value: Uint8Array | undefined
   /** What it superseded there. */
   readonly over: readonly Dot[]
+  /** How long the value is, where its digest stands in for it. */
+  readonly cutBytes?: number
   /** What the rule needs to know of it beyond the value, as it reads it. */
   readonly note?: Value
 }
@@ -42,6 +44,7 @@ export interface Touch {
 export interface Met extends Dot {
   /** Hybrid time. */
   readonly time: number
+  readonly agent: string
   readonly touch: Touch
 }
 

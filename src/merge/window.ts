@@ -79,10 +79,10 @@ export class Window {
   }
 
   #add(deed: Deed): void {
-    const { origin, seq, time } = deed.delta
+    const { origin, seq, time, agent } = deed.delta
     for (const [at, rule] of this.#rules.entries()) {
       for (const touch of rule.kind.touches(deed, rule)) {
-        const met = { origin, seq, time, touch: lean(touch, true) }
+        const met = { origin, seq, time, agent, touch: lean(touch, true) }
         const name = nameOf(at, touch.bucket)
         const bucket = this.#buckets.get(name)
         if (bucket === undefined) this.#buckets.set(name, [met])
@@ -125,6 +125,8 @@ function nameOf(rule: number, bucket: string): string {
 export function lean(touch: Touch, kept: boolean = false): Touch {
   const { value } = touch
   if (value === undefined) return touch
-  if (value.length > digestedBytes) return { ...touch, value: encodeValue(digestOf(valueIn(value) ?? value)) }
+  if (value.length > digestedBytes) {
+    return { ...touch, value: encodeValue(digestOf(valueIn(value) ?? value)), cutBytes: value.length }
+  }
   return kept ? { ...touch, value: value.slice() } : touch
 }

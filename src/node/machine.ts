@@ -393,11 +393,12 @@ export class Machine {
   }
 
   #due(nowMs: number): void {
+    // It writes: what the others then say of this replica, they say of it as it is.
+    this.#guarded(() => this.conflicts.due(nowMs, this.#wall(nowMs)))
     if (nowMs >= this.membership.wakeAt) this.#members({ kind: 'timer' }, nowMs)
     if (nowMs >= this.#broadcast.wakeAt) this.#gossip({ kind: 'timer' }, nowMs)
     if (nowMs >= this.#sync.wakeAt) this.#sync.timer(nowMs)
     if (nowMs >= this.#lookAt) this.#lookRound(nowMs)
-    this.#guarded(() => this.conflicts.due(nowMs, this.#wall(nowMs)))
   }
 
   /** For opening: a row of what was found and is on record nowhere yet. */

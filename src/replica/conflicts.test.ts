@@ -7,7 +7,9 @@ import { register } from '../crdt/types/register.ts'
 import { limits } from '../base/limits.ts'
 import { encodeValue } from '../base/msgpack.ts'
 import type { CrdtType } from '../crdt/type.ts'
-import type { Choice } from '../merge/case.ts'
+import type { Dot } from '../crdt/dot.ts'
+import { caseId } from '../merge/case.ts'
+import type { Case, Choice } from '../merge/case.ts'
 import type { Conflict } from '../merge/evidence.ts'
 import { declareRules, rulesType } from '../merge/rule-set.ts'
 import type { RuleDeclaration, RuleSet } from '../merge/rule-set.ts'
@@ -453,6 +455,35 @@ describe('decisions', () => {
     for (const site of history.sites) expect(site.read('task', claim)).toMatchObject({ holder: 'agent-a', fence: 2 })
   })
 
+  test('[M5] supersede the branches and no other value', () => {
+    const exclusive = { rule: 'exclusive', field: 'status', values: [['done', 'cancelled']] }
+    const [history, left, right, third] = begin({ rule: exclusive })
+    set('k', { status: 'done' })(left)
+    set('k', { status: 'cancelled' })(right)
+    set('k', { status: 'paused' })(third)
+    history.heal()
+    const [conflict] = third.all() as [Conflict]
+    expect(conflict.branches).toHaveLength(2)
+    third.settle(conflict.id, { kind: 'write', value: 'done' })
+    history.heal()
+    for (const site of history.sites) expect(site.siblings('k', record, '\x91\xa6status')).toBe(2)
+  })
+
+  test('[M4] written by two finders, a case is told of once', () => {
+    const [history, left, right, third] = begin(fieldRule)
+    set('k', { a: 1 })(left)
+    set('k', { a: 2 })(right)
+    left.takeAll(right)
+    right.takeAll(left)
+    history.nowMs += 60_000
+    left.due()
+    right.due()
+    expect(history.written.filter(({ delta }) => delta.reason === 'conflict')).toHaveLength(2)
+    history.heal()
+    for (const site of history.sites) expect(site.events.map(({ change }) => change)).toEqual(['opened'])
+    expect(third.all()).toEqual(left.all())
+  })
+
   test('[M5] picking a deletion leaves what was written elsewhere since', () => {
     const [history, left, right, third] = begin({ rule: { rule: 'delete' }, before: set('k', { a: 1 }) })
     left.remove('k')
@@ -489,6 +520,9 @@ describe('decisions', () => {
     const [anew] = third.open() as [Conflict]
     expect(anew.id).not.toBe(id)
     expect(anew).toMatchObject({ repeats: 2 })
+    // Named by the last decision that both had seen, and by that alone.
+    const [, last] = (right.conflicts.case(right.space, id) as Case).decisions
+    expect(anew.id).toBe(caseId('field', anew.subject, [last as Dot]))
     expect(history.sites.map((site) => site.ids().length)).toEqual([2, 2, 2])
   })
 
@@ -506,6 +540,44 @@ describe('decisions', () => {
     two.settle(same, { kind: 'write', value: 3 })
     other.heal()
     expect(one.open()).toEqual([])
+  })
+
+  test('[M6] decisions that cross and each miss a branch leave it open, though they agree', () => {
+    const [history, left, right, third] = begin(fieldRule)
+    set('k', { a: 1 })(left)
+    set('k', { a: 2 })(third)
+    set('k', { a: 3 })(right)
+    left.takeFrom(third, third.replica.origin, Infinity)
+    const [id] = left.ids() as [string]
+    left.settle(id, { kind: 'keep-both' })
+    right.takeFrom(third, third.replica.origin, Infinity)
+    right.settle(id, { kind: 'keep-both' })
+    history.heal()
+    expect(third.open()).toMatchObject([{ id, contradictory: false }])
+    third.settle(id, { kind: 'keep-both' })
+    history.heal()
+    for (const site of history.sites) expect(site.open()).toEqual([])
+  })
+
+  test('[M6] what a late finder finds, and whoever decided knew, does not open a case again', () => {
+    const [history, left, right, third] = begin(fieldRule)
+    set('k', { a: 1 })(third)
+    set('k', { a: 9 })(right)
+    // Whoever decides has no log any more of the first write, and does not name it; the other finds it.
+    left.takeAll(third)
+    left.commit()
+    left.replica.prune(history.nowMs + 1e12, { keepMs: 0, keepBytes: 0 })
+    left.commit()
+    set('k', { a: 2 })(third)
+    left.takeAll(third)
+    left.takeFrom(right, right.replica.origin, Infinity)
+    const [id] = left.ids() as [string]
+    expect((left.all() as [Conflict])[0].branches).toHaveLength(2)
+    left.settle(id, { kind: 'keep-both' })
+    right.takeAll(third)
+    expect((right.all() as [Conflict])[0].branches).toHaveLength(3)
+    history.heal()
+    for (const site of history.sites) expect(site.open()).toEqual([])
   })
 
   test('[M6] a case that is settled stays so, over restarts and what comes late', () => {

@@ -321,9 +321,6 @@ export class Conflicts {
     const { space } = desk
     const cells = space.entry(caseKey(finding.id)).cells(caseType.id)
     if (isWritten(finding, cells)) return
-    // Whoever decided knew of all of this: it is settled, and nobody is to hear of it again.
-    const known = readCase(finding.id, cells)
-    if (known?.decisions.some((decision) => desk.finder.knew(decision, finding)) === true) return
     const before = desk.pending.get(finding.id)?.finding
     const merged: Finding =
       before === undefined
@@ -365,6 +362,7 @@ export class Conflicts {
     if (pending === undefined) return false
     const cells = desk.space.entry(caseKey(id)).cells(caseType.id)
     if (!isWritten(pending.finding, cells)) {
+      // Whoever decided knew of all of this: it is settled, and nobody is to hear of it again.
       const known = readCase(id, cells)
       if (known?.decisions.some((decision) => desk.finder.knew(decision, pending.finding)) !== true) return false
     }

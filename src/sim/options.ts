@@ -57,6 +57,8 @@ export interface SimOptions {
   readonly lost: readonly { readonly node: number; readonly how: 'down' | 'dumb' }[]
   /** How often nodes are killed just then when a snapshot is on its way into their rows: by itself that is rare. */
   readonly ambushes: number
+  /** Spaces have rules, and agents decide what these find. */
+  readonly rules: boolean
 }
 
 const cheapTypes = ['register', 'record', 'counter', 'set', 'flag', 'log', 'list', 'claim', 'budget'] as const
@@ -132,6 +134,7 @@ export function drawOptions(seed: number, damagedPart: number = 0): SimOptions {
     upgrades: chance.chance(0.15),
     lost: drawLost(chance, nodes, holders),
     ambushes: chance.chance(0.4) ? 1 + chance.below(4) : 0,
+    rules: prng(seed).fork(21).chance(0.2),
   }
   // Snapshots that take a while: many are taken over, through rows, in many pieces, and an entry at a time.
   const slowly = { newcomerSiblings: 0, stagedBytes: 0, foldAtOnce: 1, cellBytes: 100 }

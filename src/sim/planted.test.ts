@@ -3,6 +3,10 @@ import { afterEach, expect, test, vi } from 'vitest'
 import { ChangeSet } from '../crdt/change.ts'
 import { budget } from '../crdt/types/budget.ts'
 import { claim } from '../crdt/types/claim.ts'
+import type { Operation } from '../crdt/type.ts'
+import { caseType, dotName } from '../merge/case.ts'
+import type { Branch, Deciding } from '../merge/case.ts'
+import { Finder } from '../merge/finder.ts'
 import { Machine } from '../node/machine.ts'
 import type { Input, MachineConfig, Output } from '../node/machine.ts'
 import { StoredEntry } from '../replica/entry.ts'
@@ -302,6 +306,42 @@ test('expiry: what replaced it is taken along', () => {
   })
   const make = (seed: number): Story => story(seed, { types: ['register', 'record'], keysOfType: 1 }, writesOnly)
   expect(broken('expiry', 30, make)).toContain('expiry')
+})
+
+/** Rules in every space, values that clash, and nobody loses a disk. */
+const clashing = (seed: number): Story =>
+  story(seed, { rules: true, types: ['register', 'record'], keysOfType: 1, durability: [] }, writesOnly)
+
+test('conflicts: what is found over some subjects is forgotten by everybody', () => {
+  const { applied } = Object.getOwnPropertyDescriptors(Finder.prototype)
+  vi.spyOn(Finder.prototype, 'applied').mockImplementation(function (this: Finder, delta) {
+    return (applied.value?.call(this, delta) ?? []).filter(({ id }) => id > '8')
+  })
+  expect(broken('conflicts', 6, clashing)).toContain('conflicts')
+})
+
+test('conflicts: a case gets a branch that is against nobody', () => {
+  const { applied } = Object.getOwnPropertyDescriptors(Finder.prototype)
+  let last: Branch | undefined
+  vi.spyOn(Finder.prototype, 'applied').mockImplementation(function (this: Finder, delta) {
+    return (applied.value?.call(this, delta) ?? []).map((finding) => {
+      const branches = new Map(finding.branches)
+      if (last !== undefined) branches.set(dotName(last), last)
+      last = [...finding.branches.values()][0]
+      return { ...finding, branches }
+    })
+  })
+  expect(broken('conflicts', 6, clashing)).toContain('conflicts')
+})
+
+test('conflicts: what was settled comes back', () => {
+  const decide = caseType.operations['decide'] as Operation
+  const run = decide.run.bind(decide)
+  vi.spyOn(decide, 'run').mockImplementation((cells, change, args) => {
+    const deciding = args['deciding'] as Deciding
+    return run(cells, change, { deciding: { ...deciding, settles: deciding.settles.slice(1) } })
+  })
+  expect(broken('conflicts', 12, clashing)).toContain('conflicts')
 })
 
 test('claims: a node that says to have on its disk what is in its memory', () => {

@@ -14,6 +14,10 @@ import type { ClaimReading } from '../crdt/types/claim.ts'
 import { typeNamed, typeOf, types } from '../crdt/types/table.ts'
 import { workload } from '../crdt/workload.ts'
 import type { Space } from '../replica/space.ts'
+import { declareRules } from '../merge/rule-set.ts'
+import { caseIdOf } from '../merge/system.ts'
+import type { Conflicts } from '../replica/conflicts.ts'
+import { entryKeyOf, spaceRange, table } from '../replica/row-keys.ts'
 import type { Host, Life } from './host.ts'
 import type { SimOptions } from './options.ts'
 import type { WriteAction } from './story.ts'
@@ -70,6 +74,10 @@ export function make(action: WriteAction, host: Host, name: string, options: Sim
     return host.transact((life) => {
       const { replica } = life.machine
       const space = replica.open(name)
+      if (options.rules && life.machine.conflicts !== undefined) {
+        const decided = decide(life.machine.conflicts, space, host, prng(action.chance).fork(1), agent)
+        if (decided !== undefined) return decided(life)
+      }
       const reason = chance.chance(0.2) ? 'because' : undefined
       const { dot, batch } = replica.transact(space, { nowMs: host.nowMs, agent, reason }, (change) => {
         for (let left = action.operations; left > 0; left--) {
@@ -84,6 +92,36 @@ export function make(action: WriteAction, host: Host, name: string, options: Sim
     if (error instanceof SkeinError && expected.has(error.code))
       return { refused: error.code, key: told.at(-1)?.split(' ')[0] }
     throw error
+  }
+}
+
+const rules = declareRules([{ rule: 'field' }, { rule: 'delete' }, { rule: 'claim' }, { rule: 'types' }])
+
+/** Declares the rules where there are none, and now and then decides a conflict that this node knows of. */
+function decide(
+  conflicts: Conflicts,
+  space: Space,
+  host: Host,
+  chance: Prng,
+  agent: string,
+): ((life: Life) => Written) | undefined {
+  const { nowMs, at } = host
+  conflicts.declare(space, rules, nowMs, agent)
+  if (!chance.chance(0.25)) return undefined
+  const ids = new Set(conflicts.pending(space))
+  for (const [key] of host.disk.list(spaceRange(table.entry, space.number))) {
+    const id = caseIdOf(entryKeyOf(key))
+    if (id !== undefined) ids.add(id)
+  }
+  const open = [...ids].flatMap((id) => conflicts.case(space, id) ?? []).filter(({ state }) => state === 'open')
+  if (open.length === 0) return undefined
+  const { id, revision, branches } = chance.pick(open)
+  const kind = chance.pick(['pick', 'pick', 'keep-both', 'dismiss'] as const)
+  const choice = kind === 'pick' ? { kind, branch: chance.pick(branches) } : { kind }
+  return (life) => {
+    const { dot, batch } = conflicts.resolve(space, id, { choice, revision, agent, reason: undefined }, nowMs)
+    const chain = space.chainOf(life.machine.replica.origin).slice()
+    return { host, life, space, dot, batch, fences: [], told: `settles ${id.slice(0, 8)}: ${kind}`, chain, at }
   }
 }
 

@@ -277,6 +277,9 @@ export class World implements HostStage, Scene {
     for (const host of this.#core) {
       if (!host.up) return `node ${host.index} is down`
       if (!host.settled) return `node ${host.index} has rows that wait for the disk`
+      const { conflicts, replica } = (host.current as Life).machine
+      const found = replica.spaces.some((space) => (conflicts?.pending(space).length ?? 0) > 0)
+      if (found) return `node ${host.index} has found what is on no record`
     }
     for (const host of this.#core) {
       for (const other of this.#core) {

@@ -2,6 +2,7 @@
 import type { Fault } from './fault.ts'
 import { antiEntropyFaults } from './faults/anti-entropy.ts'
 import { gossipFaults } from './faults/gossip.ts'
+import { mergeFaults } from './faults/merge.ts'
 import { nodeFaults } from './faults/node.ts'
 import { replicaFaults } from './faults/replica.ts'
 
@@ -284,6 +285,7 @@ export const faults: readonly Fault[] = [
     replace: 'if (bytes.length < 0)',
     tests: store,
   },
+  ...mergeFaults,
   ...replicaFaults,
   ...antiEntropyFaults,
   ...gossipFaults,

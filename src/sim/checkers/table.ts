@@ -6,6 +6,7 @@ import { bounds } from './bounds.ts'
 import { budgetsAndFences } from './budgets.ts'
 import type { Checker, Scene } from './checker.ts'
 import { disks } from './disks.ts'
+import { conflictsOnRecord } from './conflicts.ts'
 import { claimsOfDisk } from './claims-of-disk.ts'
 import { equalVectors } from './equal-vectors.ts'
 import { expiry } from './expiry.ts'
@@ -26,6 +27,7 @@ export function makeCheckers(scene: Scene): { readonly shadows: Shadows; readonl
     alarms(scene),
     expiry(scene),
     claimsOfDisk(scene),
+    conflictsOnRecord(scene),
   ]
   return { shadows, all }
 }
