@@ -7,8 +7,9 @@ import type { Dot } from '../crdt/dot.ts'
 import { typeOf } from '../crdt/types/table.ts'
 import { dotName } from './case.ts'
 import type { Branch, Case, Choice, Part } from './case.ts'
+import { belowLog } from './below-log.ts'
 import { valueIn } from './deed.ts'
-import type { Decider, SafeOutcome, Severity } from './rule.ts'
+import type { Decider, RuleKind, SafeOutcome, Severity } from './rule.ts'
 import { ruleKind } from './rules/table.ts'
 
 export interface Conflict {
@@ -89,7 +90,7 @@ export interface DecisionEvidence {
 }
 
 export function evidenceOf(space: string, known: Case, repeats: number): Conflict {
-  const kind = ruleKind(known.kind)
+  const kind: Partial<RuleKind> | undefined = known.kind === belowLog.name ? belowLog : ruleKind(known.kind)
   const { branches, decisions, unsettled } = known
   const times = branches.map(({ time }) => timeToMs(time))
   return {

@@ -13,7 +13,7 @@ import { caseId, caseType, dotName, headOf, lastOf, threadIn, threadOf } from '.
 import type { Ancestor, Branch, Finding, Head, Part, Settled } from './case.ts'
 import { deedOf } from './deed.ts'
 import type { Deed } from './deed.ts'
-import type { Met, Rule, Verdict } from './rule.ts'
+import type { Met, Rule, Touch, Verdict } from './rule.ts'
 import type { RuleSet } from './rule-set.ts'
 import { threadKey } from './system.ts'
 import { Window, lean } from './window.ts'
@@ -130,15 +130,12 @@ export class Finder {
   #branch({ branches, ancestors }: Gathered, rule: Rule, { touch }: Met, deed: Deed): void {
     const { delta } = deed
     if (branches.has(dotName(delta))) return
-    const parts = rule.kind
-      .touches(deed, rule)
-      .filter(({ bucket }) => bucket === touch.bucket)
-      .slice(0, limits.caseParts)
-      .map(({ key, type, path, act, value, over }) => partOf(key, type, path, act, value, over))
-    const { origin, seq, time, agent, reason, context } = delta
-    const news = context.slice(0, limits.caseBranches)
-    branches.set(dotName(delta), { origin, seq, time, agent, reason, parts, news })
-    for (const part of parts) for (const dot of part.over) this.#ancestor(ancestors, part, dot)
+    const branch = branchOfDeed(
+      deed,
+      rule.kind.touches(deed, rule).filter(({ bucket }) => bucket === touch.bucket),
+    )
+    branches.set(dotName(delta), branch)
+    for (const part of branch.parts) for (const dot of part.over) this.#ancestor(ancestors, part, dot)
   }
 
   /** What stood there before, where the log still has it. */
@@ -190,6 +187,15 @@ export class Finder {
 }
 
 const none: readonly never[] = []
+
+/** What a delta did to what a case is about, as the case keeps it. */
+export function branchOfDeed({ delta }: Deed, touches: readonly Omit<Touch, 'note'>[]): Branch {
+  const { origin, seq, time, agent, reason, context } = delta
+  const parts = touches
+    .slice(0, limits.caseParts)
+    .map(({ key, type, path, act, value, over }) => partOf(key, type, path, act, value, over))
+  return { origin, seq, time, agent, reason, parts, news: context.slice(0, limits.caseBranches) }
+}
 
 /** What is left of a branch whose delta has gone from the log since it was compared last. */
 function leftOf({ origin, seq, time, agent, touch }: Met): Branch {

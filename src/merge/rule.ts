@@ -95,6 +95,8 @@ export interface RuleKind {
   readonly advice: string
   /** The branches may have acted on the world outside: undoing a value does not undo that. */
   readonly actsOutside?: true
+  /** It judges what is there now, not only the two deltas. */
+  readonly looksAtValues?: true
   /** The settings beside those of every rule. Throws `invalid_argument` for what is not right. */
   check(settings: Settings): void
   readonly settings: readonly string[]

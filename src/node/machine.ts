@@ -309,6 +309,8 @@ export class Machine {
         break
       case 'timer':
       case 'local':
+        // It writes, so it comes first: what the others then say of this replica, they say of it as it is.
+        this.#guarded(() => this.conflicts.due(nowMs, this.#wall(nowMs)))
         break
     }
     return this.#settle(nowMs)
@@ -393,8 +395,6 @@ export class Machine {
   }
 
   #due(nowMs: number): void {
-    // It writes: what the others then say of this replica, they say of it as it is.
-    this.#guarded(() => this.conflicts.due(nowMs, this.#wall(nowMs)))
     if (nowMs >= this.membership.wakeAt) this.#members({ kind: 'timer' }, nowMs)
     if (nowMs >= this.#broadcast.wakeAt) this.#gossip({ kind: 'timer' }, nowMs)
     if (nowMs >= this.#sync.wakeAt) this.#sync.timer(nowMs)

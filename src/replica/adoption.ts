@@ -30,7 +30,11 @@ import type { Sum } from './tree.ts'
 export type CellsOfEntry = ReadonlyMap<string, Siblings>
 
 /** What becomes of a cell of ours that meets theirs. */
-export type MergeRule = (mine: Siblings, theirs: Siblings, key: string, name: string) => Siblings
+export interface MergeRule {
+  (mine: Siblings, theirs: Siblings, key: string, name: string): Siblings
+  /** Of a join: what the two had seen. */
+  readonly joins?: { readonly ownVector: ReadonlyVector; readonly theirVector: ReadonlyVector }
+}
 
 /** Which parts of a tree differ: a bit for each of so many neighbouring leaves; no bits for all of it. */
 export class Buckets {
@@ -118,7 +122,8 @@ export function gather(bytes: Uint8Array, into: Map<string, Map<string, Sibling[
 
 /** The join of two replicas of a space, for one cell. */
 export function joining(mine: ReadonlyVector, theirs: ReadonlyVector): MergeRule {
-  return (ours, others) => mergeCell(ours, mine, others, theirs)
+  const join = (ours: Siblings, others: Siblings): Siblings => mergeCell(ours, mine, others, theirs)
+  return Object.assign(join, { joins: { ownVector: mine, theirVector: theirs } })
 }
 
 /**

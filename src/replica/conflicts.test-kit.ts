@@ -1,6 +1,7 @@
 /** A few replicas that find conflicts, with deltas carried between them by hand: for the tests of merging. */
 import { SkeinError } from '../base/errors.ts'
 import { cellKey } from '../crdt/change.ts'
+import type { Sibling } from '../crdt/cell.ts'
 import type { OriginId, Vector } from '../crdt/dot.ts'
 import type { Delta } from '../crdt/delta.ts'
 import type { CrdtType } from '../crdt/type.ts'
@@ -10,11 +11,12 @@ import type { Conflict } from '../merge/evidence.ts'
 import { declareRules } from '../merge/rule-set.ts'
 import type { RuleDeclaration } from '../merge/rule-set.ts'
 import { caseIdOf } from '../merge/system.ts'
+import { joining, noCells } from './adoption.ts'
 import { Conflicts, findingRows } from './conflicts.ts'
 import type { ConflictEvent } from './conflicts.ts'
 import { entryKeyOf, spaceRange, table } from './row-keys.ts'
 import type { Replica } from './replica.ts'
-import { MapRows, commit, openReplica } from './rows.test-kit.ts'
+import { MapRows, cellsOf, commit, openReplica } from './rows.test-kit.ts'
 import type { Space } from './space.ts'
 
 export const startMs = 1_800_000_000_000
@@ -129,6 +131,27 @@ export class Site {
     for (const origin of other.space.vector.keys()) this.takeFrom(other, origin, Infinity)
   }
 
+  /** Takes over what the other has as a snapshot, as where its log does not reach back. */
+  merge(other: Site): void {
+    const mine = new Map(this.space.vector)
+    const { heads, vector } = other.space.moment()
+    const staged = new Map<string, Map<string, Sibling[]>>()
+    other.commit()
+    for (const [key, type, path, siblings] of cellsOf(other.rows, other.space)) {
+      const cells = staged.get(key) ?? new Map<string, Sibling[]>()
+      staged.set(key, cells.set(cellKey(type, path), siblings.map(plain)))
+    }
+    this.commit()
+    const keys = new Set([...staged.keys(), ...cellsOf(this.rows, this.space).map(([key]) => key)])
+    this.replica.merge(this.space, 0, this.#history.nowMs, heads, () => {
+      for (const key of keys) {
+        this.space.mergeEntry(this.space.entry(key), staged.get(key) ?? noCells, joining(mine, vector))
+      }
+      this.space.raise(heads)
+    })
+    this.conflicts.merged(this.space)
+  }
+
   /** Writes what is due, once so much time has passed. */
   due(): void {
     this.conflicts.due(this.#history.nowMs, this.#history.nowMs)
@@ -205,4 +228,9 @@ export class History {
     }
     throw new Error('it does not come to rest')
   }
+}
+
+/** As it comes out of a snapshot. */
+function plain({ origin, seq, time, agent, expires, value }: Sibling): Sibling {
+  return { origin, seq, time, agent, expires, value }
 }

@@ -393,6 +393,91 @@ describe('findings', () => {
   })
 })
 
+describe('below the log', () => {
+  const rules: readonly RuleDeclaration[] = [{ rule: 'field' }, { rule: 'delete' }, { rule: 'claim' }]
+
+  /** Both know the entry; then they are apart, and no log reaches back to what the other did. */
+  function apart(): [History, Site, Site] {
+    const history = new History(2)
+    const [left, right] = history.sites as [Site, Site]
+    left.declare(rules)
+    set('k', { a: 0, b: 0 })(left)
+    set('other', { a: 0 })(left)
+    history.heal()
+    return [history, left, right]
+  }
+
+  /** One takes the other's snapshot; the other gets what that had as deltas, or as a snapshot too. */
+  function meet(history: History, left: Site, right: Site): Conflict[] {
+    left.merge(right)
+    right.merge(left)
+    left.restart()
+    history.heal()
+    expect(left.all()).toEqual(right.all())
+    expect(new Set(history.sites.map(({ space }) => [...space.tree.root].join(' '))).size).toBe(1)
+    return left.all()
+  }
+
+  test('[M11] values that clash are found as ever, under the same id', () => {
+    const [history, left, right] = apart()
+    set('k', { a: 1 })(left)
+    set('k', { a: 2 })(right)
+    set('other', { a: 7 })(right)
+    for (const site of [left, right]) site.write('task', claim, 'acquire', { ttlMs: 9 })
+    const found = meet(history, left, right)
+    expect(found.map(({ kind, subject }) => `${kind} ${JSON.stringify(subject)}`).sort()).toEqual([
+      'claim ["task"]',
+      'field ["k",2,["a"]]',
+    ])
+    const [again, one, two] = apart()
+    set('k', { a: 1 })(one)
+    set('k', { a: 2 })(two)
+    again.heal()
+    expect(found.map(({ id }) => id)).toContain(one.ids()[0])
+  })
+
+  test('[M11] a removal here is in the own log, and is judged', () => {
+    for (const gone of [remove('k'), (site: Site) => void site.write('k', record, 'unset', { paths: ['a'] })]) {
+      const [history, left, right] = apart()
+      gone(left)
+      set('k', { a: 2 })(right)
+      expect(meet(history, left, right)).toMatchObject([{ kind: 'delete' }])
+      const [again, one, two] = apart()
+      gone(one)
+      set('k', { a: 2 })(two)
+      again.heal()
+      expect(one.ids()).toEqual(left.ids())
+    }
+  })
+
+  test('[M11] a removal there that may have crossed a write here is said, and one that did not is not', () => {
+    for (const gone of [remove('k'), (site: Site) => void site.write('k', record, 'unset', { paths: ['a'] })]) {
+      const [history, left, right] = apart()
+      set('k', { a: 2 })(left)
+      gone(right)
+      const found = meet(history, left, right)
+      expect(found).toMatchObject([{ kind: 'below-log', subject: ['k'], state: 'open' }])
+      left.settle((found[0] as Conflict).id, { kind: 'dismiss' })
+      history.heal()
+      expect(right.open()).toEqual([])
+    }
+    const silent: Work[] = [
+      remove('other'),
+      set('k', { b: 5 }),
+      set('other', { a: 1 }),
+      set('new', { a: 1 }),
+      (site) => void site.write('k', record, 'unset', { paths: ['b'] }),
+      () => undefined,
+    ]
+    for (const work of silent) {
+      const [again, one, two] = apart()
+      set('k', { a: 2 })(one)
+      work(two)
+      expect(meet(again, one, two)).toEqual([])
+    }
+  })
+})
+
 describe('decisions', () => {
   test('[M5] are made on a revision, once', () => {
     const [history, left, right, , id] = clash()

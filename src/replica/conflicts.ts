@@ -17,6 +17,7 @@ import type { Entry } from '../crdt/change.ts'
 import type { Cells } from '../crdt/type.ts'
 import {
   caseCell,
+  caseId,
   caseType,
   choiceDigest,
   decodeFinding,
@@ -25,11 +26,14 @@ import {
   holdsBranch,
   isFull,
   isWritten,
+  lastOf,
   readCase,
   threadIn,
   threadOf,
 } from '../merge/case.ts'
-import type { Case, CaseCell, Choice, Deciding, Finding } from '../merge/case.ts'
+import type { Branch, Case, CaseCell, Choice, Deciding, Finding, Head } from '../merge/case.ts'
+import { metBelowLog, ownSide } from '../merge/below-log.ts'
+import type { MetEntry, OwnSide } from '../merge/below-log.ts'
 import { evidenceOf } from '../merge/evidence.ts'
 import type { Conflict } from '../merge/evidence.ts'
 import { Finder } from '../merge/finder.ts'
@@ -37,7 +41,7 @@ import { checkChoice, settle } from '../merge/resolve.ts'
 import type { Severity } from '../merge/rule.ts'
 import { noRules, rulesIn, rulesType } from '../merge/rule-set.ts'
 import type { RuleSet } from '../merge/rule-set.ts'
-import { caseIdOf, caseKey, isSystemKey, rulesKey, threadKey } from '../merge/system.ts'
+import { caseIdOf, caseKey, digestOf, isSystemKey, rulesKey, threadKey } from '../merge/system.ts'
 import type { Replicated } from '../merge/window.ts'
 import type { Applied, Committed, Replica } from './replica.ts'
 import { localKey, prefixRange } from './row-keys.ts'
@@ -100,6 +104,10 @@ interface Desk {
   rules: RuleSet
   finder: Finder
   readonly pending: Map<string, Pending>
+  /** The snapshot that is being merged, by its vector, and what stands against it. */
+  merging: { readonly with: Seen; readonly own: OwnSide } | undefined
+  /** Found while a snapshot was merged, when no entry could be read. */
+  unnamed: Finding[]
   /** Who may write cases here, as of a moment ago. */
   holders: readonly string[]
   holdersAtMs: number
@@ -113,6 +121,7 @@ export const findingRows: RowRange = prefixRange(localKey(rowsName))
 export class Conflicts {
   readonly #config: ConflictsConfig
   readonly #desks = new Map<Space, Desk>()
+  #spacesVersion = -1
   /** When the first of what is pending is to be written. */
   wakeAt: number = Infinity
 
@@ -128,7 +137,9 @@ export class Conflicts {
     const finding = decodeFinding(reader.bin())
     const space = this.#config.replica.find(name)
     if (finding === undefined || space?.generation !== generation) return
-    this.#desk(space).pending.set(finding.id, { finding, sizeBytes: value.length, turnMs: untimed })
+    const desk = this.#desk(space)
+    if (finding.id === '') desk.unnamed.push(finding)
+    else desk.pending.set(finding.id, { finding, sizeBytes: value.length, turnMs: untimed })
     this.wakeAt = -Infinity
   }
 
@@ -237,6 +248,12 @@ export class Conflicts {
 
   /** Writes the cases whose turn has come: as much as goes into one delta a space. */
   due(nowMs: number, wallMs: number): void {
+    const { replica } = this.#config
+    if (this.#spacesVersion !== replica.spacesVersion) {
+      this.#spacesVersion = replica.spacesVersion
+      // Rules must be known before a snapshot is merged, not only when a delta comes.
+      for (const space of replica.spaces) this.#desk(space)
+    }
     if (nowMs < this.wakeAt) return
     let next = Infinity
     for (const desk of this.#desks.values()) {
@@ -244,6 +261,7 @@ export class Conflicts {
         this.#desks.delete(desk.space)
         continue
       }
+      this.#name(desk, nowMs)
       const ready: Finding[] = []
       let sizeBytes = 0
       for (const [id, pending] of desk.pending) {
@@ -263,6 +281,33 @@ export class Conflicts {
       if (ready.length > 0 && !this.#write(desk, ready, wallMs)) next = Math.min(next, nowMs + retryMs)
     }
     this.wakeAt = next
+  }
+
+  /** A snapshot was merged into an entry. What it shows goes into the batch of the merge. */
+  #met(desk: Desk, entry: MetEntry): void {
+    if (isSystemKey(entry.key)) return
+    const { space, rules } = desk
+    const read = (dot: Dot): Delta | undefined => deltaAt(space, dot)
+    if (desk.merging?.with !== entry.theirVector) desk.merging = { with: entry.theirVector, own: ownSide(entry, read) }
+    for (const { head, branches } of metBelowLog(entry, desk.merging.own, rules.rules, read)) {
+      const finding = { id: '', head, branches, ancestors: new Map(), others: new Map() }
+      desk.unnamed.push(finding)
+      this.#config.replica.keep(unnamedKey(space, head, branches), rowOf(space, finding))
+      this.wakeAt = -Infinity
+    }
+  }
+
+  /** By the last decisions that are here: what was met below the log knows of no others. */
+  #name(desk: Desk, nowMs: number): void {
+    const { space, unnamed } = desk
+    desk.unnamed = []
+    for (const finding of unnamed) {
+      const { head, branches } = finding
+      const thread = threadIn(space.entry(threadKey(threadOf(head.rule, head.subject))).cells(caseType.id))
+      const after = lastOf(thread).map(({ origin, seq }) => ({ origin, seq }))
+      this.#config.replica.keep(unnamedKey(space, head, branches), undefined)
+      this.#found(desk, { ...finding, id: caseId(head.rule, head.subject, after), head: { ...head, after } }, nowMs)
+    }
   }
 
   #write({ space }: Desk, ready: readonly Finding[], nowMs: number): boolean {
@@ -314,6 +359,7 @@ export class Conflicts {
     const rules = rulesIn(desk.space.entry(rulesKey).cells(rulesType.id))
     if (equalBytes(rules.bytes, desk.rules.bytes)) return
     desk.rules = rules
+    desk.space.met = rules.rules.length === 0 ? undefined : (entry) => this.#met(desk, entry)
     desk.finder = this.#finder(desk.space, rules)
   }
 
@@ -392,6 +438,8 @@ export class Conflicts {
         rules: noRules,
         finder: this.#finder(space, noRules),
         pending: new Map(),
+        merging: undefined,
+        unnamed: [],
         holders: [],
         holdersAtMs: -Infinity,
       }
@@ -436,4 +484,8 @@ function rowKey(space: Space, id: string): Uint8Array {
 function rank(node: string, id: string): number {
   const bytes = utf8(node + id)
   return checksum32(bytes, 0, bytes.length, 0) >>> 0
+}
+
+function unnamedKey(space: Space, { rule, subject }: Head, branches: ReadonlyMap<string, Branch>): Uint8Array {
+  return rowKey(space, digestOf([rule, subject, [...branches.keys()].sort()]))
 }

@@ -22,6 +22,7 @@ import type { EntryHome } from './entry.ts'
 import { EvidenceRows } from './evidence.ts'
 import type { Evidence } from './evidence.ts'
 import { EntryTable } from './entry-table.ts'
+import type { MetCell, MetEntry } from '../merge/below-log.ts'
 import { spaceIdOf } from '../wire/names.ts'
 import type { ChainHead, Head, SpaceId } from '../wire/frame.ts'
 import { KeyFilter } from './key-filter.ts'
@@ -127,6 +128,8 @@ export class Space implements SpaceFacts, EntryHome, LogHome, AdoptionHome {
   readonly pins: Set<ReadonlyVector> = new Set()
   /** Wanted by whoever reads the rows next. */
   imprint: Imprint | undefined = undefined
+  /** Where there are rules: hears of each entry that a snapshot was merged into. It must not ask for an entry. */
+  met: ((entry: MetEntry) => void) | undefined = undefined
   /** Origins that moved since the own last delta: the context of the next. */
   readonly news: Set<OriginId> = new Set()
   readonly #home: SpaceHome
@@ -459,10 +462,14 @@ export class Space implements SpaceFacts, EntryHome, LogHome, AdoptionHome {
     for (const name of theirs.keys()) names.add(name)
     this.tree.touch(entry.leaf)
     const wasEmpty = entry.empty
+    const { joins } = merge
+    const met: MetCell[] | undefined = this.met === undefined || joins === undefined ? undefined : []
     let hasChanged = false
     for (const name of names) {
       const before = entry.at(name)
-      const merged = merge(before, theirs.get(name) ?? noSiblings, entry.key, name)
+      const others = theirs.get(name) ?? noSiblings
+      const merged = merge(before, others, entry.key, name)
+      met?.push({ type: name.charCodeAt(0), path: name.slice(1), mine: before, theirs: others, merged })
       if (merged.length === before.length && merged.every((sibling, at) => sibling === before[at])) continue
       hasChanged = true
       for (const sibling of before) if (!merged.includes(sibling)) this.#goes(entry, sibling)
@@ -472,6 +479,7 @@ export class Space implements SpaceFacts, EntryHome, LogHome, AdoptionHome {
       )
     }
     if (hasChanged) this.#touched(entry, wasEmpty, this.#home.batch())
+    if (met !== undefined && joins !== undefined) this.met?.({ key: entry.key, cells: met, ...joins })
     return hasChanged
   }
 

@@ -20,6 +20,7 @@ export const bound: RuleKind = {
   safe: 'hold',
   decides: 'agent',
   advice: 'Take one of the changes back, or raise the bound; each was within it alone.',
+  looksAtValues: true,
   settings: ['keys', 'field', 'min', 'max'],
   check: (settings) => {
     if (settings['keys'] !== undefined) textsIn(settings['keys'], 'keys', 1)
