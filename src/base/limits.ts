@@ -177,6 +177,10 @@ export const limits = {
   caseValueBytes: 4096,
   /** Earlier writes of one thing that a delta is compared with, the newest first. A guess: more have one conflict already. */
   casePairs: 256,
+  /** Comparisons for one delta, over all that it touches. A guess: some tens of milliseconds. */
+  deltaPairs: 20_000,
+  /** From so many decisions on one subject on, the next conflict on it says that what causes them is to be mended. A guess. */
+  repeatedConflicts: 3,
   /** Touches in memory of what was written lately, over a space with rules. A guess: some 40 MB. */
   windowTouches: 200_000,
   /** Conflicts that are written in one delta: a storm comes in pieces. */

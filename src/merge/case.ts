@@ -21,6 +21,7 @@ import { compareDots } from '../crdt/dot.ts'
 import type { Dot, OriginId } from '../crdt/dot.ts'
 import type { Cells, Change, CrdtType } from '../crdt/type.ts'
 import { isObject, valueIn } from './deed.ts'
+import { deciders, safeOutcomes, severities } from './rule.ts'
 import type { Decider, Rule, SafeOutcome, Severity, Target, Verdict } from './rule.ts'
 import { digestOf, systemTypes } from './system.ts'
 
@@ -216,13 +217,18 @@ function headIn(value: Value | undefined): Head | undefined {
   return {
     rule: value['rule'],
     kind: textOf(value['kind']),
-    severity: value['severity'] as Severity,
-    safe: value['safe'] as SafeOutcome,
-    decides: value['decides'] as Decider,
+    severity: oneOf(value['severity'], severities, 'medium'),
+    safe: oneOf(value['safe'], safeOutcomes, 'keep-both'),
+    decides: oneOf(value['decides'], deciders, 'agent'),
     subject: value['subject'] as readonly Value[],
     target: !isWhole ? undefined : path instanceof Uint8Array ? { key, type, path: binaryString(path) } : { key, type },
     after: dotsOf(value['after']),
   }
+}
+
+/** A cell may hold anything that a faulty peer sent. */
+function oneOf<T extends string>(value: Value | undefined, known: readonly T[], otherwise: T): T {
+  return (known as readonly unknown[]).includes(value) ? (value as T) : otherwise
 }
 
 function textOf(value: Value | undefined): string {

@@ -1,4 +1,5 @@
 /** A case as data: all that a person needs on one screen, and an agent in one JSON, to decide it. */
+import { limits } from '../base/limits.ts'
 import type { Value } from '../base/value.ts'
 import { pathValue, sameDot } from '../crdt/cell.ts'
 import type { Path } from '../crdt/cell.ts'
@@ -39,6 +40,8 @@ export interface Conflict {
   readonly contradictory: boolean
   /** How often a conflict on this subject was settled before. */
   readonly repeats: number
+  /** So often that the flow upstream is broken: settling it once more mends nothing. */
+  readonly isRepeated: boolean
   /** Wall-clock milliseconds of the first branch and the last. */
   readonly firstAt: number
   readonly lastAt: number
@@ -92,6 +95,7 @@ export interface DecisionEvidence {
 export function evidenceOf(space: string, known: Case, repeats: number): Conflict {
   const kind: Partial<RuleKind> | undefined = known.kind === belowLog.name ? belowLog : ruleKind(known.kind)
   const { branches, decisions, unsettled } = known
+  const isRepeated = repeats >= limits.repeatedConflicts
   const times = branches.map(({ time }) => timeToMs(time))
   return {
     space,
@@ -119,9 +123,7 @@ export function evidenceOf(space: string, known: Case, repeats: number): Conflic
     more: known.more,
     differences: differencesOf(known),
     duplicateRisk: kind?.actsOutside === true ? 'high' : 'none',
-    advice: known.contradictory
-      ? 'Two decisions contradict one another: agree, and decide once more.'
-      : (kind?.advice ?? 'Look at it on a node of a newer version.'),
+    advice: adviceOf(known, kind, isRepeated),
     decisions: decisions.map(({ origin, seq, choice, agent, time, reason, settles }) => ({
       dot: { origin, seq },
       choice,
@@ -132,9 +134,16 @@ export function evidenceOf(space: string, known: Case, repeats: number): Conflic
     })),
     contradictory: known.contradictory,
     repeats,
+    isRepeated,
     firstAt: Math.min(...times),
     lastAt: Math.max(...times),
   }
+}
+
+function adviceOf(known: Case, kind: Partial<RuleKind> | undefined, isRepeated: boolean): string {
+  if (known.contradictory) return 'Two decisions contradict one another: agree, and decide once more.'
+  if (isRepeated) return 'It comes again and again: find out which flow brings it about, and mend that.'
+  return kind?.advice ?? 'Look at it on a node of a newer version.'
 }
 
 function dotOf({ origin, seq }: Dot): Dot {

@@ -39,7 +39,13 @@ interface Gathered {
 interface Gathering {
   readonly found: Map<string, Gathered>
   readonly threads: Map<string, readonly Settled[]>
+  /** What each delta that came up touches, by rule and bucket; undefined for one that has left the log. */
+  readonly touched: Map<string, Touched | undefined>
+}
+
+interface Touched {
   readonly deed: Deed
+  readonly byRule: Map<Rule, Map<string, Touch[]>>
 }
 
 export class Finder {
@@ -85,18 +91,25 @@ export class Finder {
     const seen = (dot: Dot): boolean => hadSeen(delta, context, dot)
     const found = new Map<string, Gathered>()
     const threads = new Map<string, readonly Settled[]>()
+    const touched = new Map<string, Touched | undefined>([[dotName(delta), { deed, byRule: new Map() }]])
+    let left = limits.deltaPairs
     for (const { rule, at, touch } of touches) {
       const { origin, seq, time, agent } = delta
       const met = { origin, seq, time, agent, touch: lean(touch) }
       for (const other of this.#window.unseen(at, touch.bucket, seen)) {
+        if (left-- <= 0) {
+          this.#window.missed++
+          break
+        }
         const verdict = rule.kind.judge(other, met, rule, space)
-        if (verdict !== undefined) this.#gather({ found, threads, deed }, rule, verdict, other, met)
+        if (verdict !== undefined) this.#gather({ found, threads, touched }, rule, verdict, other, met)
       }
     }
     return [...found.values()].filter(({ branches }) => branches.size > 0)
   }
 
-  #gather({ found, threads, deed }: Gathering, rule: Rule, verdict: Verdict, other: Met, met: Met): void {
+  #gather(gathering: Gathering, rule: Rule, verdict: Verdict, other: Met, met: Met): void {
+    const { found, threads } = gathering
     const { subject } = verdict
     const threadId = threadOf(rule.name, subject)
     let thread = threads.get(threadId)
@@ -114,35 +127,48 @@ export class Finder {
       found.set(id, gathered)
     }
     if (gathered.isFull) return
-    this.#branch(gathered, rule, met, deed)
+    this.#branch(gathering, gathered, rule, met)
     const { branches, others } = gathered
     const name = dotName(other)
     if (branches.size > limits.caseBranches || branches.has(name) || others.has(name)) return
     const { origin, seq } = other
     if (this.#record.has(id, other)) others.set(name, { origin, seq })
-    else {
-      const delta = this.#space.delta(other)
-      if (delta !== undefined) this.#branch(gathered, rule, other, deedOf(delta))
-      else branches.set(name, leftOf(other))
-    }
+    else this.#branch(gathering, gathered, rule, other)
   }
 
-  #branch({ branches, ancestors }: Gathered, rule: Rule, { touch }: Met, deed: Deed): void {
-    const { delta } = deed
-    if (branches.has(dotName(delta))) return
-    const branch = branchOfDeed(
-      deed,
-      rule.kind.touches(deed, rule).filter(({ bucket }) => bucket === touch.bucket),
-    )
-    branches.set(dotName(delta), branch)
-    for (const part of branch.parts) for (const dot of part.over) this.#ancestor(ancestors, part, dot)
+  /** A delta that came up, read once. */
+  #deedAt({ touched }: Gathering, dot: Dot): Touched | undefined {
+    const name = dotName(dot)
+    if (!touched.has(name)) {
+      const delta = this.#space.delta(dot)
+      touched.set(name, delta && { deed: deedOf(delta), byRule: new Map() })
+    }
+    return touched.get(name)
+  }
+
+  #branch(gathering: Gathering, { branches, ancestors }: Gathered, rule: Rule, met: Met): void {
+    const name = dotName(met)
+    if (branches.has(name)) return
+    const known = this.#deedAt(gathering, met)
+    if (known === undefined) {
+      branches.set(name, leftOf(met))
+      return
+    }
+    let byBucket = known.byRule.get(rule)
+    if (byBucket === undefined) {
+      byBucket = Map.groupBy(rule.kind.touches(known.deed, rule), ({ bucket }) => bucket)
+      known.byRule.set(rule, byBucket)
+    }
+    const branch = branchOfDeed(known.deed, byBucket.get(met.touch.bucket) ?? [])
+    branches.set(name, branch)
+    for (const part of branch.parts) for (const dot of part.over) this.#ancestor(gathering, ancestors, part, dot)
   }
 
   /** What stood there before, where the log still has it. */
-  #ancestor(ancestors: Map<string, Ancestor>, { key, type, path }: Part, dot: Dot): void {
+  #ancestor(gathering: Gathering, ancestors: Map<string, Ancestor>, { key, type, path }: Part, dot: Dot): void {
     const name = dotName(dot)
     if (ancestors.has(name) || ancestors.size >= limits.caseBranches) return
-    const delta = this.#space.delta(dot)
+    const delta = this.#deedAt(gathering, dot)?.deed.delta
     const write = delta?.writes.find((each) => each.key === key && each.type === type && each.path === path)
     if (delta === undefined || write === undefined) return
     const { origin, seq } = dot

@@ -25,6 +25,8 @@ export interface Replicated {
   seen(origin: OriginId): Seen
 }
 
+/** Deltas of an origin that are read however full the window is. A guess: some seconds of a busy writer. */
+const alwaysRead = 1_000
 /** Longer values are compared by their digests. */
 const digestedBytes = 512
 
@@ -39,7 +41,7 @@ export class Window {
   readonly #buckets = new Map<string, Met[]>()
   readonly #held = new Map<OriginId, Range>()
   #size = 0
-  /** Deltas that were wanted and had left the log. */
+  /** Deltas that were wanted and had left the log, or found no room. */
   missed = 0
 
   constructor(space: Replicated, rules: readonly Rule[]) {
@@ -69,9 +71,14 @@ export class Window {
     range.to = head
   }
 
-  /** The newest come last, so that they are what stays if there is no room. */
+  /**
+   * The newest come last, so that they are what stays if there is no room. What is read at once leaves half of the window
+   * free: it is not emptied again before as much has come.
+   */
   #load(origin: OriginId, from: number, to: number): void {
-    const least = Math.max(from, to - limits.windowTouches + 1)
+    const room = Math.max(limits.windowTouches / 2 - this.#size, alwaysRead)
+    const least = Math.max(from, to - room + 1)
+    this.missed += least - from
     for (let seq = least; seq <= to; seq++) {
       const delta = this.#space.delta({ origin, seq })
       if (delta !== undefined) this.#add(deedOf(delta))

@@ -402,8 +402,8 @@ export class Machine {
   }
 
   /** For opening: a row of what was found and is on record nowhere yet. */
-  loadFinding(row: Uint8Array): void {
-    this.#guarded(() => this.conflicts.load(row))
+  loadFinding(key: Uint8Array, row: Uint8Array): void {
+    this.#guarded(() => this.conflicts.load(key, row))
   }
 
   #guarded(work: () => void): void {

@@ -70,7 +70,7 @@ export class Site {
     commit(this.replica, this.rows)
     ;[this.replica, this.conflicts] = this.#open()
     this.space = this.replica.open('s')
-    for (const [, value] of this.rows.list(findingRows)) this.conflicts.load(value)
+    for (const [key, value] of this.rows.list(findingRows)) this.conflicts.load(key, value)
   }
 
   commit(): void {
@@ -224,6 +224,7 @@ export class History {
       if (this.sites.every((site) => site.conflicts.wakeAt === Infinity)) return
       for (const site of this.sites) site.due()
       this.exchange()
+      for (const site of this.sites) site.commit()
       this.nowMs += 1_000
     }
     throw new Error('it does not come to rest')

@@ -611,6 +611,33 @@ describe('decisions', () => {
     expect(history.sites.map((site) => site.ids().length)).toEqual([2, 2, 2])
   })
 
+  test('[M6] what comes again and again says so', () => {
+    const [history, left, right, third] = begin(fieldRule)
+    for (let round = 0; round <= limits.repeatedConflicts; round++) {
+      set('k', { a: `left ${round}` })(left)
+      set('k', { a: `right ${round}` })(right)
+      history.heal()
+      const [conflict] = third.open() as [Conflict]
+      expect(conflict).toMatchObject({ repeats: round, isRepeated: round >= limits.repeatedConflicts })
+      if (conflict.isRepeated) expect(conflict.advice).toContain('again and again')
+      third.settle(conflict.id, { kind: 'keep-both' })
+      history.heal()
+    }
+    expect(left.ids()).toHaveLength(limits.repeatedConflicts + 1)
+  })
+
+  test('[M8] one delta that touches a great deal is compared within a bound, and what was left out is counted', () => {
+    const [history, left, right] = begin(fieldRule)
+    for (let at = 0; at < 120; at++)
+      set('k', Object.fromEntries(Array.from({ length: 200 }, (_, i) => [`f${i}`, at])))(left)
+    set('k', Object.fromEntries(Array.from({ length: 200 }, (_, i) => [`f${i}`, 'x'])))(right)
+    left.takeAll(right)
+    expect(left.conflicts.pending(left.space).length).toBeGreaterThan(100)
+    expect(left.conflicts.stats(left.space).missed).toBeGreaterThan(0)
+    history.heal()
+    expect(right.all().length).toBeGreaterThan(100)
+  })
+
   test('[M6] decisions that cross and differ open it again; the same one made twice does not', () => {
     const [history, left, right, third, id] = clash()
     left.settle(id, { kind: 'keep-both' })

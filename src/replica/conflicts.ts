@@ -92,9 +92,16 @@ const retryMs = 1_000
 const bytesAtOnce = 400_000
 const author = 'skein'
 
+/**
+ * A finding that no case holds yet: what was found at each time, as bytes and in a row of its own. In a storm there are a
+ * great many, and of one thing that is written again and again there are many pieces.
+ */
 interface Pending {
-  finding: Finding
-  sizeBytes: number
+  readonly pieces: Uint8Array[]
+  /** The keys of their rows. */
+  readonly rows: Uint8Array[]
+  /** The branches in them. */
+  readonly branches: Set<string>
   /** When this node writes it, if it is still not written. */
   turnMs: number
 }
@@ -104,6 +111,8 @@ interface Desk {
   rules: RuleSet
   finder: Finder
   readonly pending: Map<string, Pending>
+  /** The pending one that was looked at last, as long as nothing was added to it. */
+  latest: Finding | undefined
   /** The snapshot that is being merged, by its vector, and what stands against it. */
   merging: { readonly with: Seen; readonly own: OwnSide } | undefined
   /** Found while a snapshot was merged, when no entry could be read. */
@@ -130,7 +139,7 @@ export class Conflicts {
   }
 
   /** For opening, once spaces are loaded: a finding that no case had when the node stopped. */
-  load(value: Uint8Array): void {
+  load(key: Uint8Array, value: Uint8Array): void {
     const reader = new Reader(value)
     const name = reader.string()
     const generation = reader.uint()
@@ -139,7 +148,7 @@ export class Conflicts {
     if (finding === undefined || space?.generation !== generation) return
     const desk = this.#desk(space)
     if (finding.id === '') desk.unnamed.push(finding)
-    else desk.pending.set(finding.id, { finding, sizeBytes: value.length, turnMs: untimed })
+    else this.#add(desk, finding, key.slice(), untimed)
     this.wakeAt = -Infinity
   }
 
@@ -194,7 +203,7 @@ export class Conflicts {
 
   /** A case, with what was found here and is not written yet. */
   case(space: Space, id: string): Case | undefined {
-    const found = this.#desk(space).pending.get(id)?.finding
+    const found = this.#pendingOf(this.#desk(space), id)
     return readCase(id, space.entry(caseKey(id)).cells(caseType.id), found)
   }
 
@@ -230,7 +239,7 @@ export class Conflicts {
     return replica.transact(space, { nowMs, agent, reason }, (change) => {
       settle(change, (key) => space.entry(key), known, choice)
       const entry = space.entry(caseKey(id))
-      const found = desk.pending.get(id)?.finding
+      const found = this.#pendingOf(desk, id)
       if (found !== undefined) this.#run(change, entry, 'open', { finding: found })
       const deciding: Deciding = {
         id,
@@ -264,21 +273,26 @@ export class Conflicts {
       this.#name(desk, nowMs)
       const ready: Finding[] = []
       let sizeBytes = 0
+      let soonest = Infinity
       for (const [id, pending] of desk.pending) {
-        const { finding, sizeBytes: size } = pending
+        const size = pending.pieces.reduce((sum, { length }) => sum + length, 0)
         if (pending.turnMs === untimed) pending.turnMs = nowMs + graceMs * (1 + this.#place(desk, id, nowMs))
         const { turnMs } = pending
         const isFull = ready.length >= limits.casesAtOnce || (ready.length > 0 && sizeBytes + size > bytesAtOnce)
-        if (turnMs > nowMs || isFull) {
-          next = Math.min(next, turnMs)
-          if (isFull) break
+        if (isFull) {
+          soonest = nowMs
+          break
+        }
+        if (turnMs > nowMs) {
+          soonest = Math.min(soonest, turnMs)
           continue
         }
         if (this.#dropWritten(desk, id)) continue
-        ready.push(finding)
+        ready.push(this.#pendingOf(desk, id) as Finding)
         sizeBytes += size
       }
-      if (ready.length > 0 && !this.#write(desk, ready, wallMs)) next = Math.min(next, nowMs + retryMs)
+      if (ready.length > 0 && !this.#write(desk, ready, wallMs)) soonest = nowMs + retryMs
+      next = Math.min(next, soonest)
     }
     this.wakeAt = next
   }
@@ -367,28 +381,32 @@ export class Conflicts {
     const { space } = desk
     const cells = space.entry(caseKey(finding.id)).cells(caseType.id)
     if (isWritten(finding, cells)) return
-    const before = desk.pending.get(finding.id)?.finding
-    const merged: Finding =
-      before === undefined
-        ? finding
-        : {
-            ...finding,
-            branches: new Map([...before.branches, ...finding.branches]),
-            ancestors: new Map([...before.ancestors, ...finding.ancestors]),
-            others: new Map([...before.others, ...finding.others]),
-          }
-    if (before !== undefined && merged.branches.size === before.branches.size) return
-    const bytes = rowOf(space, merged)
-    this.#config.replica.keep(rowKey(space, finding.id), bytes)
-    this.#pend(desk, merged, bytes.length, nowMs)
+    const { id } = finding
+    const before = desk.pending.get(id)
+    if (before !== undefined && [...finding.branches.keys()].every((name) => before.branches.has(name))) return
+    if (before === undefined && desk.pending.size >= limits.findings) return
+    const turnMs = before?.turnMs ?? nowMs + graceMs * this.#place(desk, id, nowMs)
+    const key = pieceKey(space, finding)
+    this.#config.replica.keep(key, rowOf(space, finding))
+    this.#add(desk, finding, key, turnMs)
+    this.wakeAt = Math.min(this.wakeAt, turnMs)
   }
 
-  #pend(desk: Desk, finding: Finding, sizeBytes: number, nowMs: number): void {
-    const known = desk.pending.get(finding.id)
-    if (known === undefined && desk.pending.size >= limits.findings) return
-    const turnMs = known?.turnMs ?? nowMs + graceMs * this.#place(desk, finding.id, nowMs)
-    desk.pending.set(finding.id, { finding, sizeBytes, turnMs })
-    this.wakeAt = Math.min(this.wakeAt, turnMs)
+  #add(desk: Desk, finding: Finding, key: Uint8Array, turnMs: number): void {
+    const { id, branches } = finding
+    let pending = desk.pending.get(id)
+    if (pending === undefined) desk.pending.set(id, (pending = { pieces: [], rows: [], branches: new Set(), turnMs }))
+    for (const name of branches.keys()) pending.branches.add(name)
+    pending.pieces.push(encodeFinding(finding).slice())
+    pending.rows.push(key)
+    if (desk.latest?.id === id) desk.latest = undefined
+  }
+
+  #pendingOf(desk: Desk, id: string): Finding | undefined {
+    const pending = desk.pending.get(id)
+    if (pending === undefined) return undefined
+    if (desk.latest?.id !== id) desk.latest = joined(pending.pieces.flatMap((piece) => decodeFinding(piece) ?? []))
+    return desk.latest
   }
 
   /** How many graces this node waits: none if the rendezvous falls on it. */
@@ -404,16 +422,17 @@ export class Conflicts {
   }
 
   #dropWritten(desk: Desk, id: string): boolean {
-    const pending = desk.pending.get(id)
-    if (pending === undefined) return false
+    const finding = this.#pendingOf(desk, id)
+    if (finding === undefined) return false
     const cells = desk.space.entry(caseKey(id)).cells(caseType.id)
-    if (!isWritten(pending.finding, cells)) {
+    if (!isWritten(finding, cells)) {
       // Whoever decided knew of all of this: it is settled, and nobody is to hear of it again.
       const known = readCase(id, cells)
-      if (known?.decisions.some((decision) => desk.finder.knew(decision, pending.finding)) !== true) return false
+      if (known?.decisions.some((decision) => desk.finder.knew(decision, finding)) !== true) return false
     }
+    for (const key of desk.pending.get(id)?.rows ?? []) this.#config.replica.keep(key, undefined)
     desk.pending.delete(id)
-    this.#config.replica.keep(rowKey(desk.space, id), undefined)
+    desk.latest = undefined
     return true
   }
 
@@ -423,10 +442,10 @@ export class Conflicts {
 
   #finder(space: Space, rules: RuleSet): Finder {
     const cells = (id: string): Cells => space.entry(caseKey(id)).cells(caseType.id)
-    const pending = (id: string): Finding | undefined => this.#desks.get(space)?.pending.get(id)?.finding
+    const pending = (id: string): ReadonlySet<string> | undefined => this.#desks.get(space)?.pending.get(id)?.branches
     return new Finder(viewOf(space), rules, {
-      isFull: (id) => (pending(id)?.branches.size ?? 0) > limits.caseBranches || isFull(cells(id)),
-      has: (id, branch) => pending(id)?.branches.has(dotName(branch)) === true || holdsBranch(cells(id), branch),
+      isFull: (id) => (pending(id)?.size ?? 0) > limits.caseBranches || isFull(cells(id)),
+      has: (id, branch) => pending(id)?.has(dotName(branch)) === true || holdsBranch(cells(id), branch),
     })
   }
 
@@ -438,6 +457,7 @@ export class Conflicts {
         rules: noRules,
         finder: this.#finder(space, noRules),
         pending: new Map(),
+        latest: undefined,
         merging: undefined,
         unnamed: [],
         holders: [],
@@ -478,6 +498,23 @@ function rowOf({ name, generation }: Space, finding: Finding): Uint8Array {
 
 function rowKey(space: Space, id: string): Uint8Array {
   return localKey(`${rowsName}${space.number}/${id}`)
+}
+
+/** Another for each piece of a case, whatever came in other lives. */
+function pieceKey(space: Space, { id, branches }: Finding): Uint8Array {
+  return rowKey(space, `${id}/${digestOf([...branches.keys()])}`)
+}
+
+/** What was found of one case at several times. */
+function joined(pieces: readonly Finding[]): Finding | undefined {
+  const [first, ...others] = pieces
+  if (first === undefined || others.length === 0) return first
+  return {
+    ...first,
+    branches: new Map(pieces.flatMap(({ branches }) => [...branches])),
+    ancestors: new Map(pieces.flatMap(({ ancestors }) => [...ancestors])),
+    others: new Map(pieces.flatMap(({ others: known }) => [...known])),
+  }
 }
 
 /** Another order of the nodes for each case, the same everywhere. */

@@ -195,7 +195,7 @@ export class Host implements Party {
       for (const each of [table.origin, table.agent, table.space, table.writer, table.segment, table.adoption]) {
         for (const [key, value] of this.disk.list(tableRange(each))) machine.replica.load(key, value)
       }
-      for (const [, value] of this.disk.list(findingRows)) machine.loadFinding?.(value)
+      for (const [key, value] of this.disk.list(findingRows)) machine.loadFinding?.(key, value)
       this.#findExpiries()
       if (clonedIncarnation !== undefined) {
         for (const space of machine.replica.spaces) space.recallNews(machine.replica.origin)

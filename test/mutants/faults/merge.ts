@@ -105,21 +105,21 @@ export const mergeFaults: readonly Fault[] = [
   {
     name: 'merge: a finding is not kept with the delta that made it',
     file: 'src/replica/conflicts.ts',
-    find: 'this.#config.replica.keep(rowKey(space, finding.id), bytes)',
+    find: 'this.#config.replica.keep(key, rowOf(space, finding))',
     replace: '',
     tests,
   },
   {
     name: 'merge: only who comes first by rendezvous writes a case',
     file: 'src/replica/conflicts.ts',
-    find: 'known?.turnMs ?? nowMs + graceMs * this.#place(desk, finding.id, nowMs)',
-    replace: 'known?.turnMs ?? (this.#place(desk, finding.id, nowMs) > 0 ? Infinity : nowMs)',
+    find: 'before?.turnMs ?? nowMs + graceMs * this.#place(desk, id, nowMs)',
+    replace: 'before?.turnMs ?? (this.#place(desk, id, nowMs) > 0 ? Infinity : nowMs)',
     tests,
   },
   {
     name: 'merge: a late finder opens again what was settled',
     file: 'src/replica/conflicts.ts',
-    find: 'if (known?.decisions.some((decision) => desk.finder.knew(decision, pending.finding)) !== true) return false',
+    find: 'if (known?.decisions.some((decision) => desk.finder.knew(decision, finding)) !== true) return false',
     replace: 'if (known === undefined || known.id !== undefined) return false',
     tests,
   },
@@ -147,8 +147,8 @@ export const mergeFaults: readonly Fault[] = [
   {
     name: 'sim merge: half of what is found is forgotten',
     file: 'src/replica/conflicts.ts',
-    find: 'if (before !== undefined && merged.branches.size === before.branches.size) return',
-    replace: "if (before !== undefined || finding.id < '8') return",
+    find: 'if (before === undefined && desk.pending.size >= limits.findings) return',
+    replace: "if (before !== undefined || id < '8') return",
     sim: { seeds: 100 },
   },
   {
@@ -168,8 +168,8 @@ export const mergeFaults: readonly Fault[] = [
   {
     name: 'sim merge: a branch whose delta has gone from the log is left out',
     file: 'src/merge/finder.ts',
-    find: 'else branches.set(name, leftOf(other))',
-    replace: 'else if (leftOf(other).parts.length > 1) branches.set(name, leftOf(other))',
+    find: 'branches.set(name, leftOf(met))',
+    replace: 'if (leftOf(met).parts.length > 1) branches.set(name, leftOf(met))',
     sim: { seeds: 30, from: 1190 },
   },
 ]
