@@ -9,11 +9,10 @@ import type { Bounds, Report, SessionReport, SyncEvent } from '../anti-entropy/o
 import { SkeinError } from '../base/errors.ts'
 import type { Prng } from '../base/prng.ts'
 import type { Row, RowReader } from '../base/rows.ts'
-import type { Delta } from '../crdt/delta.ts'
 import { nodeOf } from '../crdt/dot.ts'
 import type { Dot } from '../crdt/dot.ts'
 import { budget } from '../crdt/types/budget.ts'
-import { typeOf } from '../crdt/types/table.ts'
+import { leavesFromDisk } from '../crdt/types/table.ts'
 import type { Blocker } from '../replica/cut.ts'
 import { Conflicts } from '../replica/conflicts.ts'
 import type { ConflictEvent } from '../replica/conflicts.ts'
@@ -401,11 +400,6 @@ export class Machine {
     if (nowMs >= this.#lookAt) this.#lookRound(nowMs)
   }
 
-  /** For opening: a row of what was found and is on record nowhere yet. */
-  loadFinding(key: Uint8Array, row: Uint8Array): void {
-    this.#guarded(() => this.conflicts.load(key, row))
-  }
-
   #guarded(work: () => void): void {
     try {
       work()
@@ -663,7 +657,7 @@ export class Machine {
       if (type === budget.id) this.#low.set(`${space.id} ${key}`, { space, key, needed: 0 })
     }
     // What waits for the disk keeps what follows it waiting, so that an origin's deltas leave in order.
-    if (space.keptFrom < Infinity || leavesFromDisk(delta)) {
+    if (space.keptFrom < Infinity || leavesFromDisk(delta.writes)) {
       space.keptFrom = Math.min(space.keptFrom, delta.seq)
       this.#kept.push({ space, dot, sizeBytes })
     } else this.#have({ space, dot, sizeBytes }, this.#lastMs)
@@ -899,9 +893,4 @@ export class Machine {
   #event(event: MachineEvent): void {
     this.#out.push({ kind: 'event', event })
   }
-}
-
-/** Does a delta hold what others act on, so that it leaves only from the disk? */
-function leavesFromDisk(delta: Delta): boolean {
-  return delta.writes.some(({ type }) => typeOf(type)?.leavesFromDisk === true)
 }

@@ -259,7 +259,8 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
         for (const [key, value] of page) node.replica.load(key, value)
       }
     }
-    for await (const page of store.range(findingRows)) for (const [key, row] of page) node.machine.loadFinding(key, row)
+    for await (const page of store.range(findingRows))
+      for (const [key, row] of page) node.machine.conflicts.load(key, row)
     node.#state = 'open'
     // What was written before the opening need not be on the disk yet, and peers will count on it.
     await node.#commits.sync()

@@ -58,7 +58,7 @@ const mostWakes = 1_000
 
 /** What a driver needs of a machine. */
 export type Driven = Pick<Machine, 'replica' | 'wakeAt' | 'handle'> &
-  Partial<Pick<Machine, 'askRights' | 'membership' | 'conflicts' | 'loadFinding'>>
+  Partial<Pick<Machine, 'askRights' | 'membership' | 'conflicts'>>
 
 /** One run of the process. */
 export interface Life {
@@ -195,7 +195,7 @@ export class Host implements Party {
       for (const each of [table.origin, table.agent, table.space, table.writer, table.segment, table.adoption]) {
         for (const [key, value] of this.disk.list(tableRange(each))) machine.replica.load(key, value)
       }
-      for (const [key, value] of this.disk.list(findingRows)) machine.loadFinding?.(key, value)
+      for (const [key, value] of this.disk.list(findingRows)) machine.conflicts?.load(key, value)
       this.#findExpiries()
       if (clonedIncarnation !== undefined) {
         for (const space of machine.replica.spaces) space.recallNews(machine.replica.origin)

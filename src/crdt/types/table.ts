@@ -49,3 +49,8 @@ export function foremost(id: TypeId, siblings: Siblings): Sibling | undefined {
 export function typeNamed(name: string): CrdtType | undefined {
   return byName.get(name)
 }
+
+/** Does a write hold what others act on, so that its delta leaves only from the disk? */
+export function leavesFromDisk(writes: readonly { readonly type: TypeId }[]): boolean {
+  return writes.some(({ type }) => typeOf(type)?.leavesFromDisk === true)
+}

@@ -5,7 +5,7 @@
  */
 import { covers, nodeOf } from '../../crdt/dot.ts'
 import type { Dot, OriginId } from '../../crdt/dot.ts'
-import { typeOf } from '../../crdt/types/table.ts'
+import { leavesFromDisk } from '../../crdt/types/table.ts'
 import type { Space } from '../../replica/space.ts'
 import type { SpaceId } from '../../wire/frame.ts'
 import type { Host, Life } from '../host.ts'
@@ -82,7 +82,7 @@ export function disks(scene: Scene): Checker {
     },
     stored: (host) => note(host),
     applied: (host, _, { space, delta, own }) => {
-      if (own || !delta.writes.some(({ type }) => typeOf(type)?.leavesFromDisk === true)) return
+      if (own || !leavesFromDisk(delta.writes)) return
       if (had(nodeOf(delta.origin), space.id, delta)) return
       const what = `node ${host.index}, ${space.name}: ${delta.origin.slice(16)}-${delta.seq} came here`
       scene.violate('disks', `${what} before its writer had it on disk`)
