@@ -692,6 +692,21 @@ describe('decisions', () => {
     for (const site of history.sites) expect(site.open()).toEqual([])
   })
 
+  test('[M6] whoever decided is not taken to have known what his log no longer tells', () => {
+    const [, left, right, third] = begin(fieldRule)
+    set('k', { a: 1 })(left)
+    set('k', { a: 2 })(right)
+    set('k', { a: 3 })(third)
+    right.takeFrom(left, left.replica.origin, Infinity)
+    right.settle(right.ids()[0] as string, { kind: 'keep-both' })
+    // He hears of the third only now, and what he had seen when he decided is told by his log alone.
+    right.takeFrom(third, third.replica.origin, Infinity)
+    set('k', { b: 1 })(right)
+    left.takeFrom(third, third.replica.origin, Infinity)
+    left.merge(right)
+    expect(left.open()).toHaveLength(1)
+  })
+
   test('[M6] a case that is settled stays so, over restarts and what comes late', () => {
     const [history, left, right, third] = begin(fieldRule)
     set('k', { a: 1 })(left)

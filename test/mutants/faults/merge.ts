@@ -159,11 +159,11 @@ export const mergeFaults: readonly Fault[] = [
     tests,
   },
   {
-    name: 'sim merge: what cannot be read counts as seen',
+    name: 'merge: what cannot be read counts as seen',
     file: 'src/merge/finder.ts',
     find: 'if (delta === undefined || delta.context.some((one) => one.origin === other.origin)) return false',
     replace: 'if (delta?.context.some((one) => one.origin === other.origin) === true) return false',
-    sim: { seeds: 60, from: 1990 },
+    tests,
   },
   {
     name: 'sim merge: a branch whose delta has gone from the log is left out',
