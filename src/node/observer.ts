@@ -29,6 +29,7 @@ export function observerOf({ log, metrics, tracing }: ObserverParts): Observer {
   const droppedPeer = metrics.counter('dropped_total', { what: 'peer' })
   const droppedWatcher = metrics.counter('dropped_total', { what: 'watcher' })
   metrics.counter('dropped_total', { what: 'deltas' })
+  metrics.counter('conflicts_total', { rule: 'field', outcome: 'opened' })
   metrics.counter('peer_faults_total', { code: 'malformed' })
   const stepped = metrics.histogram('merge_seconds', {})
   const probed = metrics.histogram('probe_seconds', {})
