@@ -41,7 +41,7 @@ export const limits = {
   noticeDots: 1024,
   /** Bytes that wait for one peer before they are dropped and it catches up from the log. DESIGN: 1 MiB. */
   peerQueueBytes: 1_048_576,
-  /** Bytes of uncommitted rows above which a write throws `busy`. */
+  /** Bytes of uncommitted rows above which a write throws `busy`, and what peers send is put off. */
   uncommittedBytes: 67_108_864,
   /** Changes that wait for one watcher before it is told of a gap. */
   watchBuffer: 1024,

@@ -1,6 +1,8 @@
 /** Nodes that meet over real sockets, and within a process: writes arrive, questions about the fleet are answered. */
 import { randomBytes } from 'node:crypto'
 import { expect, onTestFinished, test } from 'vitest'
+import { limits } from '../base/limits.ts'
+import { FaultyStore } from '../store/faulty.ts'
 import { openMemoryStore } from '../store/memory.ts'
 import type { Store } from '../store/store.ts'
 import { MemoryNetwork } from '../transport/memory.ts'
@@ -184,3 +186,28 @@ test('who looks right after a write learns that the others have it; where all is
   expect(a.network.traffic.sentMessages).toBe(after)
   await again
 })
+
+test('[FL11] what others write while the disk takes nothing costs a bounded amount of memory, and comes once it takes again', async () => {
+  const a = await open(ws())
+  const store = new FaultyStore(openMemoryStore())
+  const b = await open(ws(), a.status().addresses, { store })
+  await until(() => a.peers.list()[0]?.linked === true)
+  await a.space('s').counter('n').incr(1).reached({ peers: 1 })
+  store.holdWrites()
+  const text = 'x'.repeat(200_000)
+  let most = 0
+  for (let i = 0; i < 200; i++) {
+    await a.space('s').register(`k-${i}`).set(text).durable
+    most = Math.max(most, b.replica.waitingBytes)
+  }
+  await new Promise((resolve) => setTimeout(resolve, 2000))
+  most = Math.max(most, b.replica.waitingBytes)
+  // One delta over the bound is taken, and weighs twice: in the log and in its entry.
+  expect(most).toBeLessThan(limits.uncommittedBytes + 2 * limits.deltaBytes)
+  // It lives, and says so.
+  expect(a.peers.list()[0]?.state).toBe('alive')
+  store.release()
+  await until(() => b.space('s').register('k-199').get().exists, 60_000)
+  await b.synced({ peers: 1, timeoutMs: 30_000 })
+  expect(b.status().spaces[0]?.root).toBe(a.status().spaces[0]?.root)
+}, 120_000)

@@ -67,10 +67,10 @@ export interface Applied {
 }
 
 /**
- * What became of a received delta. `held`: it waits for what it follows, and counts as seen. `full`: there was no room to
- * wait, so it was not seen. `awaited`: a snapshot that is on its way brings it. `forked`: these are other bytes than the
- * ones here under the same dot, or they follow others. `copied`: a copy of this replica wrote it under the present
- * incarnation, which must end first. `closed`: its origin ended in a fork, before it.
+ * What became of a received delta. `held`: it waits for what it follows, and counts as seen. `full`: there is no room for
+ * it, to wait for what it follows or for the disk, so it was not seen. `awaited`: a snapshot that is on its way brings it.
+ * `forked`: these are other bytes than the ones here under the same dot, or they follow others. `copied`: a copy of this
+ * replica wrote it under the present incarnation, which must end first. `closed`: its origin ended in a fork, before it.
  */
 export type Received = 'applied' | 'known' | 'held' | 'full' | 'awaited' | 'forked' | 'copied' | 'closed'
 
@@ -324,6 +324,8 @@ export class Replica {
     }
     if (space.waiting.has(dot)) return 'known'
     if (space.target !== undefined && covers(space.target, dot)) return 'awaited'
+    // The disk does not keep up, or is full. It was not seen, so it comes again.
+    if (this.waitingBytes > limits.uncommittedBytes) return 'full'
     const delta = decodeDelta(dot.origin, dot.seq, body)
     if (!space.ready(delta)) return space.waiting.hold(delta, body.slice(), nowMs, space.reach) ? 'held' : 'full'
     if (!follows(delta, space.chainOf(dot.origin))) return 'forked'
