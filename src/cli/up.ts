@@ -104,6 +104,8 @@ async function start(config: Config, onDamage: 'refuse' | 'set-aside', log: Log)
     spaces,
     observer: observerOf({ log, metrics, tracing: openTracing(dir) }),
     tell(event) {
+      // What this node dialled in vain is told as such, once for each address.
+      if (event.kind === 'refused' && event.direction === 'out') return
       const code = event.kind === 'refused' ? event.reason : event.code
       metrics.counter('peer_faults_total', { code })()
       log.transport.info({ remote: event.remote, code }, event.what)

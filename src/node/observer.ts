@@ -17,6 +17,9 @@ export interface ObserverParts {
   readonly tracing: Tracing | undefined
 }
 
+/** Addresses that could not be dialled and are told of once. A guess: of a fleet that is mostly away, some will do. */
+const toldAddresses = 256
+
 export function observerOf({ log, metrics, tracing }: ObserverParts): Observer {
   const [written, sent, received, repeated, voided] = (
     ['written', 'sent', 'received', 'repeated', 'void'] as const
@@ -24,6 +27,8 @@ export function observerOf({ log, metrics, tracing }: ObserverParts): Observer {
   const [writtenBytes, sentBytes, receivedBytes, repeatedBytes] = (
     ['written', 'sent', 'received', 'repeated'] as const
   ).map((direction) => metrics.counter('delta_bytes_total', { direction })) as [Count, Count, Count, Count]
+  const unreached = new Set<string>()
+  metrics.counter('dial_failures_total', { code: 'peer_unreachable' })
   // What must stay at 0 is told as 0: an alarm needs a value to rise from.
   for (const what of ['void', 'integrity', 'fork', 'stuck']) metrics.counter('integrity_events_total', { what })
   const droppedPeer = metrics.counter('dropped_total', { what: 'peer' })
@@ -102,7 +107,14 @@ export function observerOf({ log, metrics, tracing }: ObserverParts): Observer {
       log.transport.warn({ peer: node, code }, `a peer broke the protocol: ${what}`)
     },
     linkFailed(address, error) {
-      log.transport.debug({ address, code: error.code }, error.message)
+      const { code, message } = error
+      if (address === '') return log.transport.debug({ code }, message)
+      metrics.counter('dial_failures_total', { code })()
+      // A node dials again and again: once is enough to see that an address is wrong, or that nobody is there yet.
+      const isNews = !unreached.has(address) && unreached.size < toldAddresses
+      if (isNews) unreached.add(address)
+      if (isNews) log.transport.warn({ address, code }, `${message}; it is tried again from time to time`)
+      else log.transport.debug({ address, code }, message)
     },
     broken(error) {
       log.node.fatal({ err: error }, 'the node cannot go on: nothing more is written or said')

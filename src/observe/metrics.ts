@@ -97,6 +97,7 @@ export const metricTable = {
     help: 'Damage, forks and spaces that are at a loss. Any increase wants a look.',
     labels: ['what'],
   },
+  dial_failures_total: { kind: 'counter', help: 'Attempts to reach another node that failed.', labels: ['code'] },
   peer_faults_total: { kind: 'counter', help: 'Bytes or frames of peers that were no good.', labels: ['code'] },
   loop_lag_seconds: {
     kind: 'gauge',
