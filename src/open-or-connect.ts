@@ -11,7 +11,6 @@ import type { Where } from './client/session.ts'
 import { dropOwner, noteOwner, ownerOf, socketPath } from './node/data-dir.ts'
 import { createHttp } from './node/http/http.ts'
 import type { HttpServer } from './node/http/http.ts'
-import { nodeFleet } from './node/http/node-fleet.ts'
 import type { SkeinNode } from './node/node.ts'
 import { openNode } from './open.ts'
 import type { OpenOptions } from './open.ts'
@@ -78,7 +77,6 @@ class Place {
       // What a process that was killed left behind is no longer anybody's: the lock says so.
       this.#http = await createHttp({
         node,
-        fleet: nodeFleet(node),
         port: false,
         socketPath: this.#path,
         holdsProcess: false,

@@ -10,7 +10,6 @@ import { endpointText, isLoopback } from '../node/config-values.ts'
 import type { ListenAt } from '../node/config-values.ts'
 import { createHttp } from '../node/http/http.ts'
 import type { HttpServer } from '../node/http/http.ts'
-import { nodeFleet } from '../node/http/node-fleet.ts'
 import type { SkeinNode } from '../node/node.ts'
 import { answersIn, gaugesOf, observerOf } from '../node/observer.ts'
 import { rights } from '../node/security/caller.ts'
@@ -148,7 +147,6 @@ async function openHttp(config: Config, node: SkeinNode, metrics: Metrics, log: 
   try {
     return await createHttp({
       node,
-      fleet: nodeFleet(node),
       host: http.host,
       port: http.port,
       ...(socket !== undefined && { socketPath: socket }),

@@ -7,12 +7,11 @@ import { countText, sizeText, timeText } from '../screen.ts'
 export interface Peer {
   readonly node: string
   readonly address?: string
-  readonly state: 'alive' | 'suspect' | 'dead' | 'left'
+  /** `unknown`: it was met in an earlier run, and not since. */
+  readonly state: 'alive' | 'suspect' | 'dead' | 'left' | 'unknown'
   readonly heardMs?: number
-  /** How long the oldest change waits that one of the two lacks. */
-  readonly lagMs?: { readonly here: number; readonly there: number }
   /** Changes that one of the two lacks. */
-  readonly lacks?: { readonly here: number; readonly there: number }
+  readonly lacks: { readonly here: number; readonly there: number }
   readonly zone?: string
   readonly linked?: boolean
   readonly onRoster?: boolean
@@ -57,6 +56,7 @@ interface Verdict {
     readonly node: string
     readonly verdict: 'equal' | 'different' | 'undecided' | 'unreachable'
     readonly root?: string
+    readonly keys: readonly string[]
   }[]
 }
 
@@ -195,17 +195,18 @@ export const fleetCommands: readonly Command[] = [
       const tones = { equal: 'good', different: 'bad', undecided: 'doubtful', unreachable: 'doubtful' } as const
       const rows = answer.spaces.flatMap(({ space, root, peers: others }): Cell[][] =>
         others.length === 0
-          ? [[space, '', { text: 'no peers', tone: 'dim' }, root]]
-          : others.map(({ node, verdict, root: theirs }) => [
+          ? [[space, '', { text: 'no peers', tone: 'dim' }, root, '']]
+          : others.map(({ node, verdict, root: theirs, keys }) => [
               space,
               node,
               { text: verdict, tone: tones[verdict] },
               theirs === undefined || theirs === root ? root : `${root} here, ${theirs} there`,
+              keys.join(', '),
             ]),
       )
       return {
         data: answer,
-        text: { columns: ['space', 'peer', 'verdict', 'root'], rows, none: 'no spaces yet' },
+        text: { columns: ['space', 'peer', 'verdict', 'root', 'differing keys'], rows, none: 'no spaces yet' },
         yes: answer.equal,
       }
     },
@@ -253,6 +254,7 @@ const stateTones: Readonly<Record<Peer['state'], Tone>> = {
   suspect: 'doubtful',
   dead: 'bad',
   left: 'dim',
+  unknown: 'dim',
 }
 
 export function peerRow(peer: Peer): Cell[] {
@@ -270,13 +272,9 @@ export function peerRow(peer: Peer): Cell[] {
   ]
 }
 
-/** What one of the two lacks, in changes and, where it is known, since when. Empty: nothing that is known of. */
-function distance({ lacks, lagMs }: Peer, who: 'here' | 'there'): string {
-  const parts = [
-    ...(lacks === undefined || lacks[who] === 0 ? [] : [countText(lacks[who], 'change')]),
-    ...(lagMs === undefined || lagMs[who] === 0 ? [] : [timeText(lagMs[who])]),
-  ]
-  return parts.join(', ')
+/** What one of the two lacks. Empty: nothing that is known of. */
+function distance({ lacks }: Peer, who: 'here' | 'there'): string {
+  return lacks[who] === 0 ? '' : countText(lacks[who], 'change')
 }
 
 /** One sentence: the question that everybody asks first. */
@@ -299,7 +297,7 @@ export function inWords({ state, peers: all, fleet }: Status): { readonly line: 
 }
 
 export function peersLine(all: readonly Peer[]): string {
-  const counts = (['alive', 'suspect', 'dead', 'left'] as const).map(
+  const counts = (['alive', 'suspect', 'dead', 'left', 'unknown'] as const).map(
     (state) => [state, all.filter((peer) => peer.state === state).length] as const,
   )
   return (

@@ -22,8 +22,6 @@ import type { TokenStore } from '../security/tokens.ts'
 import type { Caller } from '../security/caller.ts'
 import { compilersFactory } from './compile-lately.ts'
 import { EventStreams } from './events.ts'
-import { loneFleet } from './fleet-view.ts'
-import type { FleetView } from './fleet-view.ts'
 import { Gate, isLoopback } from './gate.ts'
 import { Idempotency } from './idempotency.ts'
 import { openApi } from './open-api.ts'
@@ -37,8 +35,6 @@ import { Streams, refuse } from './stream.ts'
 
 export interface HttpOptions {
   readonly node: SkeinNode
-  /** What is known of other nodes; a lone node's own answers unless given. */
-  readonly fleet?: FleetView
   /** The address to listen on. Beyond loopback it takes tokens. */
   readonly host?: string
   /** 0 for any that is free; false for none, where a socket is enough. */
@@ -121,8 +117,7 @@ export async function createHttp(options: HttpOptions): Promise<HttpServer> {
     requestsPerSecond: options.requestsPerSecond ?? limits.httpRequestsPerSecond,
     now: () => performance.now(),
   })
-  const fleet = options.fleet ?? loneFleet(node)
-  const service = new Service(node, fleet, await Idempotency.open(node), async () => (await metrics?.()) ?? '')
+  const service = new Service(node, await Idempotency.open(node), async () => (await metrics?.()) ?? '')
   const timing = {
     heartbeatMs: options.heartbeatMs ?? heartbeatMs,
     stalledMs: options.stalledMs ?? stalledMs,

@@ -4,7 +4,6 @@ import { expect, test } from 'vitest'
 import { openMemoryStore } from '../../store/memory.ts'
 import { openWsTransport } from '../../transport/ws.ts'
 import { SkeinNode } from '../node.ts'
-import { nodeFleet } from './node-fleet.ts'
 import { served } from './server.test-kit.ts'
 import type { Served } from './server.test-kit.ts'
 
@@ -26,7 +25,7 @@ async function member(join: readonly string[] = []): Promise<Served> {
       holds: () => true,
     },
   })
-  return served(node, { fleet: nodeFleet(node) })
+  return served(node)
 }
 
 test('a write that waits for a peer is read there, and both are proven equal', async () => {

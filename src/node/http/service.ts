@@ -17,6 +17,7 @@ import type { SpaceHandle, SpaceStatus, Transaction, WriteSettings } from '../sp
 import type { Watch } from '../watch.ts'
 import { mayAnywhere, must, mustEverywhere } from '../security/caller.ts'
 import type { Caller, Right } from '../security/caller.ts'
+import { fleetOf } from './fleet-view.ts'
 import type { FleetView, Reached, SyncReport, Verdict, Visibility } from './fleet-view.ts'
 import { fieldFilters, passes } from './filters.ts'
 import { fingerprintOf } from './idempotency.ts'
@@ -90,9 +91,9 @@ export class Service {
   readonly metrics: () => Promise<string>
   readonly #idempotency: Idempotency
 
-  constructor(node: SkeinNode, fleet: FleetView, idempotency: Idempotency, metrics: () => Promise<string>) {
+  constructor(node: SkeinNode, idempotency: Idempotency, metrics: () => Promise<string>) {
     this.node = node
-    this.fleet = fleet
+    this.fleet = fleetOf(node)
     this.metrics = metrics
     this.#idempotency = idempotency
   }

@@ -14,6 +14,7 @@ const verdict = object({
       node: text,
       verdict: { type: 'string', enum: ['equal', 'different', 'undecided', 'unreachable'] },
       'root?': text,
+      keys: listOf(text),
     }),
   ),
 })
