@@ -23,6 +23,7 @@ import { Libp2pConnection } from './libp2p-connection.ts'
 import { openHost } from './libp2p-host.ts'
 import type { Host } from './libp2p-host.ts'
 import { FleetProof } from './libp2p-proof.ts'
+import { LiveConnections } from './live.ts'
 import { isMultiaddress, multiaddressText, parseMultiaddress, staysHere } from './multiaddress.ts'
 import type { Multiaddress } from './multiaddress.ts'
 import { nodeIdOf } from './transport.ts'
@@ -102,7 +103,7 @@ class Libp2pTransport implements Transport {
   readonly #fleetKeys: readonly Uint8Array[]
   readonly #proof: FleetProof
   readonly #visitors: Visitors
-  readonly #connections = new Set<Libp2pConnection>()
+  readonly #connections: LiveConnections<Libp2pConnection>
   /** By its signal, which the library hands through to the proof. */
   readonly #attempts = new WeakMap<AbortSignal, Attempt>()
   /** By the timeline that a connection shares with what the library makes of it. */
@@ -113,14 +114,13 @@ class Libp2pTransport implements Transport {
   #host: Promise<Host> | undefined
   #accept: Opened | undefined
   #addresses: readonly string[] = []
-  #looking: NodeJS.Timeout | undefined
-  #lookedMs = 0
   #closed: Promise<void> | undefined
 
   constructor(options: Libp2pTransportOptions) {
     const { fleetKeys = [], identity } = options
     this.#options = options
     this.#bounds = { ...standardBounds, ...options.bounds }
+    this.#connections = new LiveConnections(this.#bounds)
     this.#fleetKeys = fleetKeys
     for (const { length } of fleetKeys) assert(length === 32, 'a fleet key has 32 bytes')
     assert(fleetKeys.length <= limits.fleetKeys, 'there are no more fleet keys than are offered')
@@ -312,16 +312,13 @@ class Libp2pTransport implements Transport {
 
   #begin(link: Libp2pLink, stream: Stream, remote: string, opened: Opened): void {
     const settings = { ...this.#bounds, tell: (event: TransportEvent) => this.#options.tell?.(event) }
-    const ended = (connection: Libp2pConnection): boolean => this.#connections.delete(connection)
+    const ended = (connection: Libp2pConnection): void => this.#connections.delete(connection)
     // The gater has let nobody else through.
     const node = nodeIdOf(link.remotePeer.publicKey?.raw as Uint8Array)
     const abort = (why: string): void => this.#abort(link, why)
     const connection = new Libp2pConnection({ link, stream, abort, remote, node, settings, ended }, performance.now())
     this.#connections.add(connection)
     connection.start(opened(connection))
-    if (this.#looking !== undefined) return
-    this.#lookedMs = performance.now()
-    this.#looking = setInterval(() => this.#look(), this.#bounds.lookEveryMs).unref()
   }
 
   /** Not amid an event of the library, which does not expect its connections to end meanwhile. */
@@ -332,16 +329,6 @@ class Libp2pTransport implements Transport {
       // The library leaves it open where the rest is half gone already.
       this.#below.get(link.timeline)?.abort(error)
     })
-  }
-
-  #look(): void {
-    const nowMs = performance.now()
-    const lateMs = Math.max(nowMs - this.#lookedMs - this.#bounds.lookEveryMs, 0)
-    this.#lookedMs = nowMs
-    for (const connection of this.#connections) connection.look(nowMs, lateMs)
-    if (this.#connections.size > 0) return
-    clearInterval(this.#looking)
-    this.#looking = undefined
   }
 
   #permitted(address: Multiaddress): Multiaddress {
@@ -369,15 +356,9 @@ class Libp2pTransport implements Transport {
   }
 
   async #close(): Promise<void> {
-    clearInterval(this.#looking)
     this.#closing.abort(new Error('the transport was closed'))
     this.#visitors.leave()
-    for (const connection of this.#connections) connection.close()
-    // Each is gone within `closeMs`; a little later nobody waits for it any more.
-    const endMs = performance.now() + this.#bounds.closeMs + 500
-    while (this.#connections.size > 0 && performance.now() < endMs)
-      await new Promise((resolve) => setTimeout(resolve, 5))
-    for (const connection of this.#connections) connection.destroy()
+    await this.#connections.close()
     const host = await this.#host?.catch(() => undefined)
     await host?.libp2p.stop()
   }

@@ -19,6 +19,7 @@ import type { ErrorCode } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { isLoopback, parseWsAddress, wsAddressText } from './address.ts'
 import type { WsAddress } from './address.ts'
+import { LiveConnections } from './live.ts'
 import { sealBytes } from './primitives.ts'
 import type { Connection, ConnectionHandlers, Identity, RefusalReason, Transport, TransportEvent } from './transport.ts'
 import { Visitors } from './visitors.ts'
@@ -107,18 +108,17 @@ class WsTransport implements Transport {
   readonly #subprotocol: string
   readonly #visitors: Visitors
   readonly #servers = new Set<Server>()
-  readonly #connections = new Set<WsConnection>()
+  readonly #connections: LiveConnections<WsConnection>
   /** Gives up what is being set up. */
   readonly #givingUp = new Set<() => void>()
   readonly #upgrader: WebSocketServer
   #addresses: readonly string[] = []
-  #looking: NodeJS.Timeout | undefined
-  #lookedMs = 0
   #closed: Promise<void> | undefined
 
   constructor(options: WsTransportOptions) {
     this.#options = options
     this.#bounds = { ...standardBounds, ...options.bounds }
+    this.#connections = new LiveConnections(this.#bounds)
     const { security } = options
     if (security !== undefined && security.fleetKeys.length > 0) this.#security = security
     for (const { length } of security?.fleetKeys ?? []) assert(length === 32, 'a fleet key has 32 bytes')
@@ -359,23 +359,10 @@ class WsTransport implements Transport {
     opened: (connection: Connection) => ConnectionHandlers,
   ): void {
     const settings = { ...this.#bounds, tell: (event: TransportEvent) => this.#options.tell?.(event) }
-    const ended = (connection: WsConnection): boolean => this.#connections.delete(connection)
+    const ended = (connection: WsConnection): void => this.#connections.delete(connection)
     const connection = new WsConnection({ web, socket, remote, node, seals, settings, ended }, performance.now())
     this.#connections.add(connection)
     connection.start(opened(connection))
-    if (this.#looking !== undefined) return
-    this.#lookedMs = performance.now()
-    this.#looking = setInterval(() => this.#look(), this.#bounds.lookEveryMs).unref()
-  }
-
-  #look(): void {
-    const nowMs = performance.now()
-    const lateMs = Math.max(nowMs - this.#lookedMs - this.#bounds.lookEveryMs, 0)
-    this.#lookedMs = nowMs
-    for (const connection of this.#connections) connection.look(nowMs, lateMs)
-    if (this.#connections.size > 0) return
-    clearInterval(this.#looking)
-    this.#looking = undefined
   }
 
   #permitted(address: WsAddress): WsAddress {
@@ -403,16 +390,10 @@ class WsTransport implements Transport {
   }
 
   async #close(): Promise<void> {
-    clearInterval(this.#looking)
     for (const stop of this.#givingUp) stop()
     this.#visitors.leave()
     const servers = [...this.#servers].map((server) => new Promise<void>((resolve) => server.close(() => resolve())))
-    for (const connection of this.#connections) connection.close()
-    // The library ends each of them within `closeMs`; a little later nobody waits for it any more.
-    const endMs = performance.now() + this.#bounds.closeMs + 500
-    while (this.#connections.size > 0 && performance.now() < endMs)
-      await new Promise((resolve) => setTimeout(resolve, 5))
-    for (const connection of this.#connections) connection.destroy()
+    await this.#connections.close()
     await Promise.all(servers)
   }
 
