@@ -27,6 +27,7 @@ import type { Moment } from '../replica/adoption.ts'
 import { meet, runBefore } from '../replica/forks.ts'
 import { isTooBusy, mayBeLost, readopt } from '../replica/readopt.ts'
 import type { Correction, Space } from '../replica/space.ts'
+import { standsOf } from '../replica/stands.ts'
 import { digest, leafOf } from '../replica/tree.ts'
 import type { Sum } from '../replica/tree.ts'
 import type { Head, NodeId, TreeAsk, TreeCells, TreeOffer } from '../wire/frame.ts'
@@ -74,6 +75,8 @@ export class Adopt {
   /** Entries that the rows hold more than were counted. */
   #entries = 0
   readonly #heads: Head[] = []
+  /** The same by frame: contexts are told by what they have other than the one before. */
+  readonly #told: Head[][] = []
   /** In their contexts. */
   #contextDots = 0
   /** Before them. */
@@ -226,16 +229,19 @@ export class Adopt {
     const width = this.#own?.width ?? 0
     if (offer.buckets.length !== width / 8 && offer.buckets.length > 0) wrong('buckets that were not asked for')
     if (!this.#isFit(offer, nowMs)) return
+    const told: Head[] = []
     for (const head of offer.heads) {
       const { origin, seq, chain, fork, links } = head
       if (this.#vector.has(origin)) wrong('one origin has two heads')
       this.#vector.set(origin, seq)
       // Byte fields are views of a packet that will be gone.
       const kept = fork && { fork: { ...fork, link: fork.link.slice() } }
-      this.#heads.push({ ...head, chain: chain.slice(), ...kept, ...(links && { links: links.slice() }) })
+      told.push({ ...head, chain: chain.slice(), ...kept, ...(links && { links: links.slice() }) })
       this.#contextDots += head.context.length
       this.#linkCount += (links?.length ?? 0) / linkBytes
     }
+    this.#heads.push(...told)
+    this.#told.push(told)
     if (this.#contextDots > mostDots) wrong('more context than is held')
     if (this.#linkCount > limits.offerLinks) wrong('more links than are kept')
     if (this.#heads.length > limits.frameOrigins) wrong('more origins than a vector may have')
@@ -376,7 +382,12 @@ export class Adopt {
     const { space } = this
     const { replica } = this.#shared
     if (isTooBusy(replica)) return this.end('late', nowMs)
-    const snapshot = { heads: this.#heads, buckets: this.#buckets, lastKeys: this.#lastKeys, keys: new Set(this.#keys) }
+    const snapshot = {
+      stands: standsOf(space, this.#told),
+      buckets: this.#buckets,
+      lastKeys: this.#lastKeys,
+      keys: new Set(this.#keys),
+    }
     try {
       this.#forks.settled(space, this.peer, readopt(replica, space, snapshot, nowMs))
     } catch (error) {
@@ -439,7 +450,7 @@ export class Adopt {
       space.correct(this.#corrections, this.#entries)
       for (const key of keys) space.mergeEntry(space.entry(key), staged.get(key) ?? noCells, rule)
       this.#leave(outlived)
-      space.raise(this.#heads)
+      space.raise(standsOf(space, this.#told))
     })
     this.end('done', nowMs)
   }
@@ -460,7 +471,7 @@ export class Adopt {
       const owed =
         isAll && this.#root !== undefined ? exchanged(this.#root, space.tree.root, new Uint32Array(5)) : undefined
       const seal = { mine, theirs: this.#vector, buckets: this.#buckets, lastKeys: this.#lastKeys, owed, replaces }
-      space.seal(seal, this.#heads)
+      space.seal(seal, standsOf(space, this.#told))
     })
     this.#staging = undefined
     this.#state = 'done'

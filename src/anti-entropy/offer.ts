@@ -10,9 +10,12 @@ import { covers } from '../crdt/dot.ts'
 import type { ReadonlyVector } from '../crdt/dot.ts'
 import { Buckets } from '../replica/adoption.ts'
 import type { Moment } from '../replica/adoption.ts'
+import type { Context } from '../replica/context.ts'
 import type { StoredEntry } from '../replica/entry.ts'
 import { linksOf } from '../replica/forks.ts'
+import type { Stand } from '../replica/log.ts'
 import type { Space } from '../replica/space.ts'
+import { headOf } from '../replica/stands.ts'
 import { lanes } from '../base/hash.ts'
 import type { Head, NodeId, TreeAck, TreeAsk } from '../wire/frame.ts'
 import { rootBytes, sameSum } from './digests.ts'
@@ -129,7 +132,7 @@ export class Offer {
     this.#scans.more(scan)
   }
 
-  #offer({ heads, root }: Moment): void {
+  #offer({ stands, root }: Moment): void {
     const { outputs } = this.#shared
     const { session, peer: to } = this
     const buckets = this.#buckets.bits
@@ -143,22 +146,26 @@ export class Offer {
       })
     }
     let some: Head[] = []
+    let before: Context | undefined
     let dots = 0
-    const most = Math.min(limits.forkLinks, Math.floor(limits.offerLinks / heads.length))
-    for (const head of heads) {
-      const links = this.#linksBefore(head, most)
-      some.push({ ...head, ...(links && { links }) })
+    const most = Math.min(limits.forkLinks, Math.floor(limits.offerLinks / stands.length))
+    for (const stand of stands) {
+      const links = this.#linksBefore(stand, most)
+      const head = headOf(this.space, { ...stand, ...(links && { links }) }, before)
+      some.push(head)
+      before = stand.context
       dots += 1 + head.context.length + (links?.length ?? 0) / 16
       if (dots < offerDots) continue
       send(some)
       some = []
+      before = undefined
       dots = 0
     }
-    if (some.length > 0 || heads.length === 0) send(some)
+    if (some.length > 0 || stands.length === 0) send(some)
   }
 
   /** What the taker must be able to show later: with the cells alone a fork would be merged unseen. */
-  #linksBefore({ origin, seq, chain }: Head, most: number): Uint8Array | undefined {
+  #linksBefore({ origin, seq, chain }: Stand, most: number): Uint8Array | undefined {
     const here = this.space.logs.get(origin)?.linkAt(seq)
     // It may stand in another history by now than at the moment of the snapshot.
     if (here === undefined || !equalBytes(here, chain.subarray(0, linkBytes))) return undefined

@@ -19,7 +19,7 @@ import { Reader, Writer } from '../base/msgpack.ts'
 import { limits } from '../base/limits.ts'
 import type { Path, TypeId } from './cell.ts'
 import { covers, readOrigin, writeOrigin } from './dot.ts'
-import type { Dot, OriginId, ReadonlyVector } from './dot.ts'
+import type { Dot, OriginId, Seen } from './dot.ts'
 
 export interface CellWrite {
   readonly key: string
@@ -277,7 +277,7 @@ const none: readonly Dot[] = []
  * have seen before it. The verdict follows from the origin's chain alone, so every replica that applies the chain agrees: a
  * void delta moves vector and chain and changes no cell.
  */
-export function voidBecause(delta: Delta, seen: ReadonlyVector): string | undefined {
+export function voidBecause(delta: Delta, seen: Seen): string | undefined {
   const { origin, seq, context, clears, writes } = delta
   for (const dot of context) {
     if (dot.origin === origin) return 'its context names its own origin'

@@ -10,7 +10,7 @@ import type { RowScanner } from '../base/rows.ts'
 import type { Dot } from '../crdt/dot.ts'
 import { findingRows } from '../replica/conflicts.ts'
 import type { Applied, Replica } from '../replica/replica.ts'
-import { KeyWriter, entryKeyOf, metaKey, prefixRange, table, tableRange } from '../replica/row-keys.ts'
+import { KeyWriter, entryKeyOf, metaKey, prefixRange, table, tableRange, tablesToOpen } from '../replica/row-keys.ts'
 import type { StoredEntry } from '../replica/entry.ts'
 import type { Retention, Space } from '../replica/space.ts'
 import { reaches } from '../store/store.ts'
@@ -254,7 +254,7 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
       )
       await store.write(batch, 'disk')
     }
-    for (const each of [table.origin, table.agent, table.space, table.writer, table.segment, table.adoption]) {
+    for (const each of tablesToOpen) {
       for await (const page of store.range(tableRange(each))) {
         for (const [key, value] of page) node.replica.load(key, value)
       }

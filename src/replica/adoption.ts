@@ -19,9 +19,9 @@ import type { Sibling, Siblings } from '../crdt/cell.ts'
 import { covers, readOrigin, writeOrigin } from '../crdt/dot.ts'
 import type { ReadonlyVector, Vector } from '../crdt/dot.ts'
 import { decodeSnapshot } from '../crdt/state.ts'
-import type { Head } from '../wire/frame.ts'
 import { intact } from './damage.ts'
 import type { StoredEntry } from './entry.ts'
+import type { Stand } from './log.ts'
 import { KeyWriter, table } from './row-keys.ts'
 import { leafCount, leafOf } from './tree.ts'
 import type { Sum } from './tree.ts'
@@ -67,7 +67,7 @@ export class Buckets {
 
 /** A space at one moment: all that must be known of it to take it over. */
 export interface Moment {
-  readonly heads: readonly Head[]
+  readonly stands: readonly Stand[]
   readonly vector: ReadonlyVector
   readonly context: Uint8Array
   readonly root: Sum

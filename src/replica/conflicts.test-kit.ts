@@ -18,6 +18,7 @@ import { entryKeyOf, spaceRange, table } from './row-keys.ts'
 import type { Replica } from './replica.ts'
 import { MapRows, cellsOf, commit, openReplica } from './rows.test-kit.ts'
 import type { Space } from './space.ts'
+import { headOf, standsOf } from './stands.ts'
 
 export const startMs = 1_800_000_000_000
 
@@ -134,7 +135,9 @@ export class Site {
   /** Takes over what the other has as a snapshot, as where its log does not reach back. */
   merge(other: Site): void {
     const mine = new Map(this.space.vector)
-    const { heads, vector } = other.space.moment()
+    const { stands, vector } = other.space.moment()
+    // Through the form in which they are told: numbers of origins are each replica's own.
+    const heads = stands.map((stand, at) => headOf(other.space, stand, stands[at - 1]?.context))
     const staged = new Map<string, Map<string, Sibling[]>>()
     other.commit()
     for (const [key, type, path, siblings] of cellsOf(other.rows, other.space)) {
@@ -147,7 +150,7 @@ export class Site {
       for (const key of keys) {
         this.space.mergeEntry(this.space.entry(key), staged.get(key) ?? noCells, joining(mine, vector))
       }
-      this.space.raise(heads)
+      this.space.raise(standsOf(this.space, [heads]))
     })
     this.conflicts.merged(this.space)
   }

@@ -15,8 +15,11 @@ import type { RowReader, RowSink } from '../base/rows.ts'
 import { linkBytes, linkOf, startChain } from '../crdt/delta.ts'
 import type { Chain } from '../crdt/delta.ts'
 import { bytesOf } from '../crdt/dot.ts'
-import type { Dot, OriginId, Vector } from '../crdt/dot.ts'
+import type { Dot, OriginId } from '../crdt/dot.ts'
 import type { Fork } from '../wire/frame.ts'
+import { OriginContext } from './anchors.ts'
+import type { Anchors } from './anchors.ts'
+import type { Context } from './context.ts'
 import type { Names } from './names.ts'
 import { KeyWriter, Views, table } from './row-keys.ts'
 
@@ -29,6 +32,7 @@ export interface LogHome {
   readonly generation: number
   readonly rows: RowReader
   readonly origins: Names<OriginId>
+  readonly anchors: Anchors
 }
 
 export interface LogEntry {
@@ -37,13 +41,16 @@ export interface LogEntry {
   readonly body: Uint8Array
 }
 
-/** Where another replica stands with an origin. */
-export interface AdoptedHead {
+/** Where a replica stands with an origin. */
+export interface Stand {
+  readonly origin: OriginId
   readonly seq: number
+  /** 16 bytes. */
+  readonly chain: Uint8Array
   /** Hybrid time of that delta. */
   readonly time: number
   /** All that the origin had seen then. */
-  readonly context: readonly Dot[]
+  readonly context: Context
   /** The origin ends there. */
   readonly fork?: Fork
   /** The chain just before it: links at the sequences up to seq - 1. */
@@ -83,8 +90,8 @@ export class OriginLog implements Dot {
   /** The first sequence that the log still holds; head + 1 when it holds none. */
   floor = 1
   bytes = 0
-  /** What the origin had seen of others at its last delta, in full. */
-  readonly context: Vector = new Map()
+  /** What the origin had seen of others at its last delta. */
+  readonly context: OriginContext
   /** The origin had two histories: it ends at the sequence that is here. */
   fork: Fork | undefined = undefined
   dirty = false
@@ -114,6 +121,7 @@ export class OriginLog implements Dot {
     this.origin = origin
     this.number = home.origins.numberOf(origin)
     this.chain = startChain(home.name, home.generation, origin)
+    this.context = new OriginContext(origin, home.anchors, home.origins)
   }
 
   /** Takes up the next delta. The caller has advanced the chain. */
@@ -123,11 +131,7 @@ export class OriginLog implements Dot {
     this.place = place
     this.bytes += body.length
     this.dirty = true
-    for (const dot of context) {
-      if (dot.origin !== this.origin && dot.seq > (this.context.get(dot.origin) ?? 0)) {
-        this.context.set(dot.origin, dot.seq)
-      }
-    }
+    this.context.add(context, this.seq === 1)
     this.#waiting.push(body)
     this.#places.push(place)
     let segment = this.#segments.at(-1)
@@ -190,12 +194,13 @@ export class OriginLog implements Dot {
    * Takes over where another replica stands with this origin. What was here of the log would have a gap, so it goes. It may
    * be less than was here, or another history: then nothing counts as durable until it is stored.
    */
-  adopt({ seq, time, context, fork, links }: AdoptedHead, chain: Chain, place: number): void {
+  adopt({ seq, time, context, fork, links }: Omit<Stand, 'origin' | 'chain'>, chain: Chain, place: number): void {
     const isBeyond = seq > this.seq
     this.#storedBefore = isBeyond ? this.storedSeq : 0
-    if (!isBeyond) {
+    if (isBeyond) this.context.raise(context)
+    else {
       this.durableSeq = 0
-      this.context.clear()
+      this.context.become(context)
     }
     this.#digestSeq = -1
     this.fork = fork
@@ -214,11 +219,6 @@ export class OriginLog implements Dot {
     this.chain.set(chain)
     this.time = time
     this.place = place
-    for (const dot of context) {
-      if (dot.origin !== this.origin && dot.seq > (this.context.get(dot.origin) ?? 0)) {
-        this.context.set(dot.origin, dot.seq)
-      }
-    }
     this.dirty = true
   }
 
@@ -327,11 +327,7 @@ export class OriginLog implements Dot {
     row.number(this.bytes)
     row.number(open?.first ?? 0)
     row.number(open?.bytes ?? 0)
-    row.array(2 * this.context.size)
-    for (const [origin, seq] of this.context) {
-      row.number(this.#home.origins.numberOf(origin))
-      row.number(seq)
-    }
+    this.context.write(row)
     // Rows of an origin that never forked are as they always were.
     if (this.fork !== undefined) {
       row.number(this.fork.seq)
@@ -355,10 +351,7 @@ export class OriginLog implements Dot {
     if (first > 0 && first >= this.floor) {
       this.#segments.push({ first, last: this.seq, bytes: bytesOpen, time: this.time })
     }
-    for (let left = reader.array(); left > 0; left -= 2) {
-      const origin = this.#home.origins.nameOf(reader.uint())
-      this.context.set(origin, reader.uint())
-    }
+    this.context.read(reader)
     if (reader.at < bytes.length) this.fork = { seq: reader.uint(), at: reader.uint(), link: reader.bin().slice() }
   }
 

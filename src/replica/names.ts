@@ -49,6 +49,11 @@ export class Names<Name extends string> {
     return number
   }
 
+  /** The number of a name that has one. */
+  find(name: Name): number | undefined {
+    return name === this.#last ? this.#lastNumber : this.#numbers.get(name)
+  }
+
   nameOf(number: number): Name {
     const name = this.#names[number]
     intact(name !== undefined, 'a number has no name')

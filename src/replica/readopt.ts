@@ -18,19 +18,20 @@ import type { Delta } from '../crdt/delta.ts'
 import { covers } from '../crdt/dot.ts'
 import type { Dot, OriginId, ReadonlyVector, Seen, Vector } from '../crdt/dot.ts'
 import { foremost, typeOf } from '../crdt/types/table.ts'
-import type { Fork, Head } from '../wire/frame.ts'
+import type { ChainHead, Fork } from '../wire/frame.ts'
 import { noCells } from './adoption.ts'
 import type { Buckets } from './adoption.ts'
 import type { StoredEntry } from './entry.ts'
+import { Context } from './context.ts'
 import type { Evidence } from './evidence.ts'
 import { linksOf } from './forks.ts'
-import type { OriginLog } from './log.ts'
+import type { OriginLog, Stand } from './log.ts'
 import type { Replica } from './replica.ts'
 import { chainBytes, chainOf } from './space.ts'
 import type { Space } from './space.ts'
 
 export interface Snapshot {
-  readonly heads: readonly Head[]
+  readonly stands: readonly Stand[]
   readonly buckets: Buckets
   /** The last key of each chunk of cells, all of which are staged and stored. */
   readonly lastKeys: readonly string[]
@@ -53,14 +54,14 @@ const allOf = Number.MAX_SAFE_INTEGER
 const rescueBytes = limits.deltaBytes / 2
 
 /** Could a sibling with this dot be lost to a snapshot with these heads? Also says yes where only the log can tell. */
-export function mayBeLost(space: Space, heads: readonly Head[]): IsLost {
+export function mayBeLost(space: Space, heads: readonly ChainHead[]): IsLost {
   const theirs = new Map(heads.map(({ origin, seq }) => [origin, seq]))
   const astray = astrayOf(space, heads)
   return (dot) => !covers(theirs, dot) || astray(dot)
 }
 
 /** Dots of the losing history of an origin that the snapshot has closed. */
-function astrayOf(space: Space, heads: readonly Head[]): IsLost {
+function astrayOf(space: Space, heads: readonly ChainHead[]): IsLost {
   const from = new Map<OriginId, number>()
   for (const head of heads) {
     const log = space.logs.get(head.origin)
@@ -72,13 +73,13 @@ function astrayOf(space: Space, heads: readonly Head[]): IsLost {
   return ({ origin, seq }) => seq >= (from.get(origin) ?? Infinity)
 }
 
-function isAlike(log: OriginLog, head: Head): boolean {
+function isAlike(log: OriginLog, head: ChainHead): boolean {
   return log.seq === head.seq && equalBytes(chainBytes(log.chain), head.chain)
 }
 
 /** Returns what is kept of each fork whose losing side was here. */
 export function readopt(replica: Replica, space: Space, snapshot: Snapshot, nowMs: number): Evidence[] {
-  const { heads } = snapshot
+  const { stands: heads } = snapshot
   const before = new Map(heads.map((head) => [head.origin, head]))
   const onTop = aboveOf(space, before)
   const next = reachOf(heads, onTop)
@@ -98,9 +99,7 @@ export function readopt(replica: Replica, space: Space, snapshot: Snapshot, nowM
     }
   }
   const sides = sidesOf(space, heads)
-  const seen = new Map(
-    heads.map(({ origin, context }) => [origin, new Map(context.map((dot) => [dot.origin, dot.seq]))]),
-  )
+  const seen = new Map<OriginId, Vector>()
   let told = { rescued: 0, unrescued: 0 }
   const takeOver = (): void => {
     setHeads(space, before, onTop, next)
@@ -114,7 +113,12 @@ export function readopt(replica: Replica, space: Space, snapshot: Snapshot, nowM
     }
     for (const delta of onTop) {
       let context = seen.get(delta.origin)
-      if (context === undefined) seen.set(delta.origin, (context = new Map<OriginId, number>()))
+      if (context === undefined) {
+        const known = Array.from(before.get(delta.origin)?.context ?? [], ([number, seq]) => {
+          return [space.origins.nameOf(number), seq] as const
+        })
+        seen.set(delta.origin, (context = new Map(known)))
+      }
       space.reapply(delta, context)
     }
   }
@@ -146,7 +150,7 @@ function bounded(losing: readonly Losing[]): Uint8Array[] {
 }
 
 /** What of the own log can be applied on top of these heads, in an order in which it can. */
-function aboveOf(space: Space, heads: ReadonlyMap<OriginId, Head>): Delta[] {
+function aboveOf(space: Space, heads: ReadonlyMap<OriginId, Stand>): Delta[] {
   const vector: Vector = new Map(Array.from(heads, ([origin, { seq }]) => [origin, seq]))
   const seen: Seen = { get: (origin) => (heads.get(origin)?.fork === undefined ? vector.get(origin) : Infinity) }
   const sources = new Map<OriginLog, { readonly place: number; readonly body: Uint8Array }>()
@@ -179,7 +183,7 @@ function aboveOf(space: Space, heads: ReadonlyMap<OriginId, Head>): Delta[] {
   return deltas
 }
 
-function reachOf(heads: readonly Head[], onTop: readonly Delta[]): Vector {
+function reachOf(heads: readonly ChainHead[], onTop: readonly Delta[]): Vector {
   const next: Vector = new Map(heads.map(({ origin, seq }) => [origin, seq]))
   for (const { origin, seq } of onTop) next.set(origin, seq)
   return next
@@ -188,7 +192,7 @@ function reachOf(heads: readonly Head[], onTop: readonly Delta[]): Vector {
 /** Logs that can stay as they are do; the others begin anew where the snapshot, and what is applied on top, leads to. */
 function setHeads(
   space: Space,
-  heads: ReadonlyMap<OriginId, Head>,
+  heads: ReadonlyMap<OriginId, Stand>,
   onTop: readonly Delta[],
   next: ReadonlyVector,
 ): void {
@@ -204,19 +208,22 @@ function setHeads(
       continue
     }
     const deltas = above.get(origin)
-    if (deltas === undefined) space.setHead(head as Head)
+    if (deltas === undefined) space.stand(head as Stand)
     else if (log.seq > seq) {
       const chain = head === undefined ? startChain(space.name, space.generation, origin) : chainOf(head.chain)
-      const context: Vector = new Map(head?.context.map((dot) => [dot.origin, dot.seq]))
+      const seen = new Map(head?.context)
       let time = 0
       for (const delta of deltas) {
         advanceChain(chain, log.entry(delta.seq)?.body as Uint8Array)
-        for (const dot of delta.context) context.set(dot.origin, Math.max(dot.seq, context.get(dot.origin) ?? 0))
+        for (const dot of delta.context) {
+          const number = space.origins.numberOf(dot.origin)
+          seen.set(number, Math.max(dot.seq, seen.get(number) ?? 0))
+        }
         ;({ time } = delta)
       }
-      const dots = Array.from(context, ([other, last]) => ({ origin: other, seq: last }))
+      const context = Context.none.changedBy(seen)
       const { links } = linksOf(space, origin, seq - 1)
-      space.setHead({ origin, seq, chain: chainBytes(chain), time, context: dots, ...(links.length > 0 && { links }) })
+      space.stand({ origin, seq, chain: chainBytes(chain), time, context, ...(links.length > 0 && { links }) })
     }
   }
 }
@@ -229,13 +236,15 @@ interface Losing {
 }
 
 /** Deltas of the log that the snapshot's side will not have. */
-function losingDeltas(space: Space, isLost: IsLost, next: ReadonlyVector, heads: readonly Head[]): Losing[] {
+function losingDeltas(space: Space, isLost: IsLost, next: ReadonlyVector, heads: readonly ChainHead[]): Losing[] {
   const forks = new Map(heads.map(({ origin, fork }) => [origin, fork]))
   const losing: Losing[] = []
   for (const log of space.logs.values()) {
     const first = forks.get(log.origin)?.seq ?? (next.get(log.origin) ?? 0) + 1
     const own: Losing[] = []
-    const seen: Vector = new Map(log.context)
+    const seen: Vector = new Map()
+    if (isLost({ origin: log.origin, seq: log.seq }))
+      for (const [number, last] of log.context.whole()) seen.set(space.origins.nameOf(number), last)
     for (let seq = log.seq; seq >= first && isLost({ origin: log.origin, seq }); seq--) {
       const entry = log.entry(seq)
       if (entry === undefined) break
@@ -250,7 +259,7 @@ function losingDeltas(space: Space, isLost: IsLost, next: ReadonlyVector, heads:
 
 function sidesOf(
   space: Space,
-  heads: readonly Head[],
+  heads: readonly ChainHead[],
 ): (Pick<Evidence, 'origin' | 'winner' | 'loser'> & { readonly fork: Fork })[] {
   return heads.flatMap((head) => {
     const { origin, seq, chain, fork } = head

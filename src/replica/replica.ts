@@ -19,7 +19,7 @@ import { decodeDelta, encodeDelta, follows, linkOf } from '../crdt/delta.ts'
 import type { Delta } from '../crdt/delta.ts'
 import { covers, nodeOf, originId } from '../crdt/dot.ts'
 import type { Dot, OriginId } from '../crdt/dot.ts'
-import type { Fork, Head, SpaceId } from '../wire/frame.ts'
+import type { Fork, SpaceId } from '../wire/frame.ts'
 import { EntryCache } from './cache.ts'
 import { Cut } from './cut.ts'
 import { Names, decodeOrigin, encodeOrigin } from './names.ts'
@@ -151,8 +151,7 @@ export class Replica {
   }
 
   /**
-   * For opening: takes one row of the tables meta, origin, agent, space, writer, segment and adoption. They must come in that
-   * order and each in the order of its keys.
+   * For opening: takes one row of `tablesToOpen`. They must come in that order and each in the order of its keys.
    */
   load(key: Uint8Array, value: Uint8Array): void {
     switch (key[0]) {
@@ -165,6 +164,11 @@ export class Replica {
         const space = new Space(this.#home, readSpaceFacts(number.value, value))
         space.load(value)
         return this.#adopt(space)
+      }
+      case table.context: {
+        const number = readShort(key, 1)
+        const space = this.#byNumber[number.value] as Space
+        return space.anchors.load(readOrdered(key, number.next).value, value)
       }
       case table.writer: {
         const number = readShort(key, 1)
@@ -348,7 +352,7 @@ export class Replica {
     space: Space,
     sizeBytes: number,
     nowMs: number,
-    heads: readonly Head[],
+    heads: readonly { readonly time: number }[],
     work: () => void,
     then: () => void = () => undefined,
   ): void {

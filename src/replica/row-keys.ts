@@ -9,6 +9,7 @@
  * | space | number | name, generation, root, counters |
  * | entry | space, key | cells, or the directory of their chunks |
  * | chunk | space, key length, key, chunk number | cells |
+ * | context | space, number | a context that others begin at; see anchors.ts |
  * | writer | space, origin number | sequence, chain, log floor, context |
  * | log | space, origin number, sequence | place in local order, delta |
  * | segment | space, origin number, first sequence | what pruning must know of 256 deltas |
@@ -41,7 +42,19 @@ export const table = {
   evidence: 0x0e,
   local: 0x0f,
   trail: 0x10,
+  context: 0x11,
 } as const
+
+/** The tables that a replica is opened from, in the order in which it wants their rows. */
+export const tablesToOpen: readonly number[] = [
+  table.origin,
+  table.agent,
+  table.space,
+  table.context,
+  table.writer,
+  table.segment,
+  table.adoption,
+]
 
 /** The tables whose rows go with their space. */
 export const tablesOfSpace: readonly number[] = [
@@ -56,6 +69,7 @@ export const tablesOfSpace: readonly number[] = [
   table.staged,
   table.evidence,
   table.trail,
+  table.context,
 ]
 
 const encoder = new TextEncoder()

@@ -10,7 +10,7 @@ import { covers } from '../crdt/dot.ts'
 import { encodeSnapshot } from '../crdt/state.ts'
 import { Replica } from './replica.ts'
 import type { ReplicaConfig } from './replica.ts'
-import { entryKeyOf, spaceRange, table, tableRange } from './row-keys.ts'
+import { entryKeyOf, spaceRange, table, tableRange, tablesToOpen } from './row-keys.ts'
 import type { Space } from './space.ts'
 import { digest, leafOf, readSum } from './tree.ts'
 
@@ -69,7 +69,7 @@ export function openReplica(
     retention: { keepMs: 1e12, keepBytes: 1e12 },
     ...more,
   })
-  for (const each of [table.origin, table.agent, table.space, table.writer, table.segment, table.adoption]) {
+  for (const each of tablesToOpen) {
     for (const [key, value] of rows.list(tableRange(each))) replica.load(key, value)
   }
   return replica

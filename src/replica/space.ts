@@ -16,7 +16,9 @@ import { bytesOf, covers } from '../crdt/dot.ts'
 import type { Dot, OriginId, ReadonlyVector, Seen, Vector } from '../crdt/dot.ts'
 import { Adoption, Staging, adoptionPart } from './adoption.ts'
 import type { AdoptionHome, CellsOfEntry, Imprint, MergeRule, Moment, Seal } from './adoption.ts'
+import { Anchors } from './anchors.ts'
 import type { EntryCache } from './cache.ts'
+import { Context } from './context.ts'
 import { StoredEntry } from './entry.ts'
 import type { EntryHome } from './entry.ts'
 import { EvidenceRows } from './evidence.ts'
@@ -24,10 +26,10 @@ import type { Evidence } from './evidence.ts'
 import { EntryTable } from './entry-table.ts'
 import type { MetCell, MetEntry } from '../merge/below-log.ts'
 import { spaceIdOf } from '../wire/names.ts'
-import type { ChainHead, Head, SpaceId } from '../wire/frame.ts'
+import type { ChainHead, SpaceId } from '../wire/frame.ts'
 import { KeyFilter } from './key-filter.ts'
 import { OriginLog } from './log.ts'
-import type { LogEntry, LogHome } from './log.ts'
+import type { LogEntry, LogHome, Stand } from './log.ts'
 import type { Names } from './names.ts'
 import { KeyWriter, table } from './row-keys.ts'
 import { StoredSibling } from './sibling.ts'
@@ -99,6 +101,7 @@ export class Space implements SpaceFacts, EntryHome, LogHome, AdoptionHome {
   readonly reach: Seen = {
     get: (origin) => (this.logs.get(origin)?.fork === undefined ? this.vector.get(origin) : Infinity),
   }
+  readonly anchors: Anchors
   readonly tree: Tree
   /** How links name it. */
   readonly id: SpaceId
@@ -133,6 +136,7 @@ export class Space implements SpaceFacts, EntryHome, LogHome, AdoptionHome {
   /** Origins that moved since the own last delta: the context of the next. */
   readonly news: Set<OriginId> = new Set()
   readonly #home: SpaceHome
+  #isSwept = false
   #leftStaging: Staging[] = []
   #finished: Adoption | undefined
   readonly #evidence: EvidenceRows
@@ -156,6 +160,7 @@ export class Space implements SpaceFacts, EntryHome, LogHome, AdoptionHome {
     this.number = facts.number
     this.name = facts.name
     this.generation = facts.generation
+    this.anchors = new Anchors(this)
     this.tree = new Tree(facts.number, home.rows)
     this.id = spaceIdOf(facts.name, facts.generation)
     this.waiting = new WaitingRoom(home.room)
@@ -436,14 +441,13 @@ export class Space implements SpaceFacts, EntryHome, LogHome, AdoptionHome {
 
   /** What it takes for another to take over this space as it is now. */
   moment(): Moment {
-    const heads: Head[] = []
+    const stands: Stand[] = []
     for (const { origin, seq, chain, time, context, fork } of this.logs.values()) {
       if (seq === 0) continue
-      const seen = Array.from(context, ([other, last]) => ({ origin: other, seq: last }))
-      heads.push({ origin, seq, chain: chainBytes(chain), time, context: seen, ...(fork && { fork }) })
+      stands.push({ origin, seq, chain: chainBytes(chain), time, context: context.whole(), ...(fork && { fork }) })
     }
     const { vector } = this
-    return { heads, vector: new Map(vector), context: this.contextDigest(), root: this.tree.root.slice() }
+    return { stands, vector: new Map(vector), context: this.contextDigest(), root: this.tree.root.slice() }
   }
 
   /** Origins with their chains, and where they ended if they forked. */
@@ -508,36 +512,37 @@ export class Space implements SpaceFacts, EntryHome, LogHome, AdoptionHome {
   }
 
   /** Raises the vector, the chains and the contexts to the heads of another replica: their cells are here, or will be. */
-  raise(heads: readonly Head[]): void {
-    for (const head of heads) {
-      if (head.seq > (this.vector.get(head.origin) ?? 0)) this.setHead(head)
+  raise(stands: Iterable<Stand>): void {
+    for (const stand of stands) {
+      if (stand.seq > (this.vector.get(stand.origin) ?? 0)) this.stand(stand)
     }
   }
 
   /** Stands with an origin where another replica does, whatever was here of it. */
-  setHead(head: Head): void {
-    const log = this.log(head.origin)
+  stand(stand: Stand): void {
+    const { origin, seq, chain } = stand
+    const log = this.log(origin)
     this.logBytes -= log.bytes
-    log.adopt(head, chainOf(head.chain), this.places)
-    this.vector.set(head.origin, head.seq)
-    this.news.add(head.origin)
+    log.adopt(stand, chainOf(chain), this.places)
+    this.vector.set(origin, seq)
+    this.news.add(origin)
   }
 
   /** Knows an origin no more. */
   dropHead(origin: OriginId): void {
     const log = this.log(origin)
     this.logBytes -= log.bytes
-    log.adopt({ seq: 0, time: 0, context: [] }, startChain(this.name, this.generation, origin), this.places)
+    log.adopt({ seq: 0, time: 0, context: Context.none }, startChain(this.name, this.generation, origin), this.places)
     this.vector.delete(origin)
     this.news.delete(origin)
   }
 
   /** From here on the staged snapshot is part of the space. */
-  seal(seal: Seal, heads: readonly Head[]): void {
+  seal(seal: Seal, stands: Iterable<Stand>): void {
     assert(this.adoption === undefined, 'one snapshot is folded in at a time')
     assert(this.staging?.storedCount === seal.lastKeys.length, 'what is sealed is in the store')
     this.staging = undefined
-    this.raise(heads)
+    this.raise(stands)
     this.adoption = new Adoption(this, seal, true)
     this.touch()
   }
@@ -605,6 +610,8 @@ export class Space implements SpaceFacts, EntryHome, LogHome, AdoptionHome {
     this.#flushAdoption(sink)
     this.#evidence.flush(sink)
     this.tree.flush(sink)
+    this.#sweepAnchors(sink)
+    this.anchors.flush(sink)
     for (const log of this.logs.values()) {
       if (!log.dirty) continue
       log.flush(sink)
@@ -618,6 +625,14 @@ export class Space implements SpaceFacts, EntryHome, LogHome, AdoptionHome {
     }
     this.#expiries = []
     sink.put(keys.start(table.space).short(this.number).bytes, this.#encode())
+  }
+
+  /** Once after opening: later what is left behind is little. */
+  #sweepAnchors(sink: RowSink): void {
+    if (this.#isSwept) return
+    this.#isSwept = true
+    const inUse = Array.from(this.logs.values(), ({ context }) => context.anchor)
+    this.anchors.sweep(inUse, sink)
   }
 
   /** The batch is in the store: what it carried may leave memory. */

@@ -11,7 +11,7 @@ import type { Input, Machine, MachineConfig, MachineEvent, Output } from '../nod
 import { findingRows } from '../replica/conflicts.ts'
 import { expiryAt } from '../replica/replica.ts'
 import type { Applied, Expiring, Replica } from '../replica/replica.ts'
-import { metaKey, spaceRange, table, tableRange, tablesOfSpace } from '../replica/row-keys.ts'
+import { metaKey, spaceRange, table, tableRange, tablesOfSpace, tablesToOpen } from '../replica/row-keys.ts'
 import type { Space } from '../replica/space.ts'
 import { SimBatch, SimDisk } from './disk.ts'
 import type { Durability, Reach } from './disk.ts'
@@ -192,7 +192,7 @@ export class Host implements Party {
     this.#wakeAt = Infinity
     this.#latestMs = 0
     try {
-      for (const each of [table.origin, table.agent, table.space, table.writer, table.segment, table.adoption]) {
+      for (const each of tablesToOpen) {
         for (const [key, value] of this.disk.list(tableRange(each))) machine.replica.load(key, value)
       }
       for (const [key, value] of this.disk.list(findingRows)) machine.conflicts?.load(key, value)

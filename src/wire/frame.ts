@@ -251,7 +251,10 @@ export interface TreeAsk {
 
 export interface Head extends ChainHead {
   readonly time: number
-  /** All that the origin had seen at that delta. */
+  /**
+   * What the origin had seen at that delta other than the one whose head is told before it in the same frame: all of it in
+   * the first. Sequence 0 takes an origin out.
+   */
   readonly context: readonly Dot[]
   /** The chain hashes just before it, as far as the sender can show them: 8 bytes each, the last of them at seq - 1. */
   readonly links?: Uint8Array

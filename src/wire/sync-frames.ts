@@ -190,8 +190,9 @@ function readTrails(reader: Reader, heads: Head[]): Head[] {
 
 /**
  * The heads of an offer as five fields: a sorted table of all origins that are heads or in a context, their sequences
- * (0 for one that is no head), chains and times of the heads, and for each head its context as [gap, sequence, …]: how
- * many places of the table lie between this dot and the one before.
+ * (0 for one that is no head), chains and times of the heads, and for each head, in the order in which they are told,
+ * [place among the heads, gap, sequence, …]: what its context has other than the one told before, and how many places of the
+ * table lie between this dot and the one before.
  */
 function writeHeads(writer: Writer, space: SpaceId, heads: readonly Head[]): void {
   const sorted = byOrigin(heads)
@@ -213,8 +214,10 @@ function writeHeads(writer: Writer, space: SpaceId, heads: readonly Head[]): voi
   writer.array(sorted.length)
   for (const { time } of sorted) writer.number(time)
   writer.array(sorted.length)
-  for (const { context } of sorted) {
-    writer.array(2 * context.length)
+  const placeOfHead = new Map(sorted.map(({ origin }, place) => [origin, place]))
+  for (const { origin: told, context } of heads) {
+    writer.array(1 + 2 * context.length)
+    writer.number(placeOfHead.get(told) as number)
     let next = 0
     for (const { origin, seq } of byOrigin(context)) {
       const place = places.get(origin) as number
@@ -225,7 +228,8 @@ function writeHeads(writer: Writer, space: SpaceId, heads: readonly Head[]): voi
   }
 }
 
-function readHeads(reader: Reader): { space: SpaceId; heads: Head[] } {
+/** The heads sorted, and in which order they were told. */
+function readHeads(reader: Reader): { space: SpaceId; sorted: Head[]; order: number[] } {
   const { space, origins } = readSortedTable(reader)
   const seqs = readSeqs(reader, origins.length, 0)
   const named = seqs.map((seq) => seq > 0)
@@ -235,30 +239,38 @@ function readHeads(reader: Reader): { space: SpaceId; heads: Head[] } {
   const times = places.map(() => reader.uint())
   if (reader.array() !== places.length) reader.fail('a context for each head')
   let dots = 0
-  const heads = places.map((place, at): Head => {
-    const items = reader.array()
-    if (items % 2 !== 0) reader.fail('half a dot')
+  const sorted: Head[] = []
+  const order: number[] = []
+  for (let told = 0; told < places.length; told++) {
+    const items = reader.array() - 1
+    if (items < 0 || items % 2 !== 0) reader.fail('half a dot')
     dots = bounded(dots + items / 2, limits.frameDots, 'dots of a frame')
+    const at = reader.uint(places.length - 1)
+    if (sorted[at] !== undefined) reader.fail('a context told twice')
     const context: Dot[] = []
     let next = 0
     for (let left = items; left > 0; left -= 2) {
       const other = next + reader.uint(origins.length - 1)
       const origin = origins[other]
       if (origin === undefined) reader.fail('an origin that the table lacks')
-      context.push({ origin, seq: reader.uint() || reader.fail('sequences start at 1') })
+      const seq = reader.uint()
+      if (seq === 0 && told === 0) reader.fail('sequences start at 1')
+      context.push({ origin, seq })
       named[other] = true
       next = other + 1
     }
-    return {
+    const place = places[at] as number
+    sorted[at] = {
       origin: origins[place] as OriginId,
       seq: seqs[place] as number,
       chain: chainAt(chains, at),
       time: times[at] as number,
       context,
     }
-  })
+    order.push(at)
+  }
   if (named.includes(false)) reader.fail('an origin that nothing names')
-  return { space, heads }
+  return { space, sorted, order }
 }
 
 export const syncFrames: FrameCodecs<
@@ -419,8 +431,9 @@ export const syncFrames: FrameCodecs<
       writeBytes(writer, root, chainBytes)
     },
     read(reader) {
-      const { space, heads: plain } = readHeads(reader)
-      const heads = readTrails(reader, readForks(reader, plain))
+      const { space, sorted, order } = readHeads(reader)
+      const whole = readTrails(reader, readForks(reader, sorted))
+      const heads = order.map((at) => whole[at] as Head)
       const session = reader.uint()
       const buckets = reader.bin()
       bounded(8 * buckets.length, limits.leafSumBytes / 8, 'buckets')

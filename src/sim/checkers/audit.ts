@@ -9,7 +9,7 @@ import { covers } from '../../crdt/dot.ts'
 import type { Dot } from '../../crdt/dot.ts'
 import { State, encodeSnapshot } from '../../crdt/state.ts'
 import { Replica } from '../../replica/replica.ts'
-import { entryKeyOf, spaceRange, table, tableRange } from '../../replica/row-keys.ts'
+import { entryKeyOf, spaceRange, table, tableRange, tablesToOpen } from '../../replica/row-keys.ts'
 import type { Space } from '../../replica/space.ts'
 import { digest, leafOf, readSum } from '../../replica/tree.ts'
 import type { SimDisk } from '../disk.ts'
@@ -27,7 +27,7 @@ export function openAuditor(disk: SimDisk): Replica {
     cacheBytes: 1_000,
     retention: { keepMs: Infinity, keepBytes: Infinity },
   })
-  for (const each of [table.origin, table.agent, table.space, table.writer, table.segment, table.adoption]) {
+  for (const each of tablesToOpen) {
     for (const [key, value] of disk.list(tableRange(each))) replica.load(key, value)
   }
   return replica
