@@ -125,11 +125,11 @@ describe('what its writer keeps back until his disk has it', () => {
     a.write('k', register, 'set', { value: 1 })
     fleet.pass(3000)
     a.write('k', register, 'set', { value: 2 })
-    a.space.keptFrom = 2
+    a.space.keptFrom.set(a.replica.origin, 2)
     fleet.pass(30_000)
     expect(b.read('k', register)).toBe(1)
     expect([...a.events, ...b.events]).toEqual([])
-    a.space.keptFrom = Infinity
+    a.space.keptFrom.clear()
     fleet.pass(5000)
     expectEqual(a, b)
   })

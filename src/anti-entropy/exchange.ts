@@ -294,10 +294,11 @@ export class Exchange {
 
   /** What its writer's disk does not have yet may be kept back by him for long: nobody is at a loss about that. */
   #mayBeKeptBack({ heads }: Chains): boolean {
-    const { writer, keptFrom, vector } = this.space
+    const { keptFrom, vector } = this.space
     const theirs = new Map(heads.map(({ origin, seq }) => [origin, seq]))
-    const own = writer === undefined ? 0 : (vector.get(writer) ?? 0)
-    if (writer !== undefined && own >= keptFrom && own > (theirs.get(writer) ?? 0)) return true
+    for (const origin of keptFrom.keys()) {
+      if ((vector.get(origin) ?? 0) > (theirs.get(origin) ?? 0)) return true
+    }
     return heads.some(({ origin, seq }) => nodeOf(origin) === this.peer && seq > (vector.get(origin) ?? 0))
   }
 

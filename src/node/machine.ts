@@ -657,8 +657,8 @@ export class Machine {
       if (type === budget.id) this.#low.set(`${space.id} ${key}`, { space, key, needed: 0 })
     }
     // What waits for the disk keeps what follows it waiting, so that an origin's deltas leave in order.
-    if (space.keptFrom < Infinity || leavesFromDisk(delta.writes)) {
-      space.keptFrom = Math.min(space.keptFrom, delta.seq)
+    if (space.keptFrom.size > 0 || leavesFromDisk(delta.writes)) {
+      this.#keep(space, dot)
       this.#kept.push({ space, dot, sizeBytes })
     } else this.#have({ space, dot, sizeBytes }, this.#lastMs)
   }
@@ -673,12 +673,16 @@ export class Machine {
       // Its origin ended before it: it will never leave.
       const isGone = (log?.seq ?? 0) < dot.seq
       if (!isGone && (log?.durableSeq ?? 0) < dot.seq) break
-      space.keptFrom = Infinity
+      space.keptFrom.clear()
       if (isGone) continue
       this.#have(kept, nowMs)
     }
     this.#kept.splice(0, at)
-    for (const { space, dot } of this.#kept) space.keptFrom = Math.min(space.keptFrom, dot.seq)
+    for (const { space, dot } of this.#kept) this.#keep(space, dot)
+  }
+
+  #keep({ keptFrom }: Space, { origin, seq }: Dot): void {
+    keptFrom.set(origin, Math.min(seq, keptFrom.get(origin) ?? Infinity))
   }
 
   #have({ space, dot, sizeBytes }: Kept, nowMs: number): void {

@@ -28,7 +28,7 @@ export function missing(space: Space, theirs: ReadonlyVector, maxBytes: number):
   for (const log of space.logs.values()) {
     const known = theirs.get(log.origin) ?? 0
     if (log.seq <= known) continue
-    if (log.origin === space.writer && known + 1 >= space.keptFrom) continue
+    if (known + 1 >= (space.keptFrom.get(log.origin) ?? Infinity)) continue
     const entry = log.entry(known + 1)
     if (entry === undefined) return { runs: [], sizeBytes: 0, more: false, below: true }
     sources.push({ log, seq: known + 1, place: entry.place, body: entry.body })

@@ -119,10 +119,8 @@ export class Space implements SpaceFacts, EntryHome, LogHome, AdoptionHome {
   nextExpiry: number = Infinity
   /** The vector of a snapshot that is being fetched: deltas that it covers come with it. */
   target: ReadonlyVector | undefined = undefined
-  /** Own deltas from this sequence on do not leave yet: the disk does not have them. */
-  keptFrom: number = Infinity
-  /** The origin that writes here. */
-  writer: OriginId | undefined = undefined
+  /** From which sequence on own deltas do not leave yet, since the disk does not have them: also of an incarnation that ended. */
+  readonly keptFrom: Map<OriginId, number> = new Map()
   /** A snapshot that was taken over and is not in all entries yet. */
   adoption: Adoption | undefined = undefined
   /** Chunks of one that is on its way; those left by earlier ones. */
@@ -242,7 +240,6 @@ export class Space implements SpaceFacts, EntryHome, LogHome, AdoptionHome {
     if (context === undefined) return
     for (const [origin, seq] of this.vector)
       if (origin !== own && seq > (context.get(origin) ?? 0)) this.news.add(origin)
-    this.writer = own
   }
 
   /** The hash over all that is here of an origin. */
@@ -270,7 +267,7 @@ export class Space implements SpaceFacts, EntryHome, LogHome, AdoptionHome {
 
   /** A delta of the log, if it may leave this node. */
   leaving(origin: OriginId, seq: number): LogEntry | undefined {
-    if (seq >= this.keptFrom && origin === this.writer) return undefined
+    if (seq >= (this.keptFrom.get(origin) ?? Infinity)) return undefined
     return this.logs.get(origin)?.entry(seq)
   }
 
@@ -333,7 +330,6 @@ export class Space implements SpaceFacts, EntryHome, LogHome, AdoptionHome {
     this.vector.set(origin, seq)
     if (own) {
       if (this.news.size > 0) this.news.clear()
-      this.writer = origin
     } else this.news.add(origin)
     log.append(body, ++this.places, time, delta.context)
     this.logBytes += body.length
