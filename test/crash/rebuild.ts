@@ -29,6 +29,7 @@ const tables = {
   segment: 9,
   leaf: 10,
   expiry: 11,
+  context: 17,
 } as const
 
 export interface LogRow {
@@ -91,6 +92,10 @@ interface RawSpace extends SpacePicture {
   readonly leaves: Map<number, Uint8Array>
   readonly segments: Map<OriginId, Map<number, { last: number; bytes: number; time: number }>>
   readonly expiries: Set<string>
+  /** Contexts at which others begin, by number: the changes from an earlier one, 0 for nothing seen. */
+  readonly anchors: Map<number, { readonly parent: number; readonly changes: readonly (readonly [OriginId, number])[] }>
+  /** Where the context of a writer begins, which its row goes on from. */
+  readonly begins: Map<OriginId, number>
 }
 
 class KeyReader {
@@ -182,8 +187,19 @@ export function rebuild(rows: readonly Row[], remembered?: Memory): Picture {
         }
         case tables.writer: {
           const space = spaceOf(at.short())
-          const writer = readWriter(originOf(at.ordered()), value, originOf)
+          const { begins, ...writer } = readWriter(originOf(at.ordered()), value, originOf)
           space.writers.set(writer.origin, writer)
+          if (begins > 0) space.begins.set(writer.origin, begins)
+          break
+        }
+        case tables.context: {
+          const space = spaceOf(at.short())
+          const reader = new Reader(value)
+          const parent = reader.uint()
+          const changes: [OriginId, number][] = []
+          for (let left = reader.array(); left > 0; left -= 2) changes.push([originOf(reader.uint()), reader.uint()])
+          reader.finish()
+          space.anchors.set(at.ordered(), { parent, changes })
           break
         }
         case tables.log: {
@@ -223,8 +239,34 @@ export function rebuild(rows: readonly Row[], remembered?: Memory): Picture {
     }
   }
   const spaces = [...byNumber.values()]
+  for (const space of spaces) joinContexts(space, findings)
   for (const space of spaces) if (!space.deleted) checkSpace(space, originOf, agents, remembered, findings)
   return { node, spaces, rows: rows.length, findings: findings.list }
+}
+
+/** The contexts of writers in full. */
+function joinContexts(space: RawSpace, findings: Findings): void {
+  for (const [origin, begins] of space.begins) {
+    const steps: (readonly (readonly [OriginId, number])[])[] = []
+    for (let at = begins; at > 0;) {
+      const anchor = space.anchors.get(at)
+      if (anchor === undefined || anchor.parent >= at) {
+        findings.add('rows', `the context of ${origin} begins at ${at}, which is not there`)
+        break
+      }
+      steps.push(anchor.changes)
+      at = anchor.parent
+    }
+    const writer = space.writers.get(origin) as WriterPicture
+    const context = new Map<OriginId, number>()
+    for (const changes of [...steps.reverse(), [...writer.context]]) {
+      for (const [other, seq] of changes) {
+        if (seq === 0) context.delete(other)
+        else context.set(other, seq)
+      }
+    }
+    space.writers.set(origin, { ...writer, context })
+  }
 }
 
 function readSpace(number: number, value: Uint8Array): RawSpace {
@@ -252,6 +294,8 @@ function readSpace(number: number, value: Uint8Array): RawSpace {
     leaves: new Map(),
     segments: new Map(),
     expiries: new Set(),
+    anchors: new Map(),
+    begins: new Map(),
   }
 }
 
@@ -264,16 +308,22 @@ function readSum(reader: Reader): Uint32Array {
   return sum
 }
 
-function readWriter(origin: OriginId, value: Uint8Array, originOf: (number: number) => OriginId): WriterPicture {
+function readWriter(
+  origin: OriginId,
+  value: Uint8Array,
+  originOf: (number: number) => OriginId,
+): WriterPicture & { readonly begins: number } {
   const reader = new Reader(value)
   const seq = reader.uint()
   const chain = Uint32Array.from({ length: 4 }, () => reader.uint())
   const [time, place, floor] = [reader.uint(), reader.uint(), reader.uint()] as const
   const [bytes, openFirst, openBytes] = [reader.uint(), reader.uint(), reader.uint()] as const
   const context = new Map<OriginId, number>()
-  for (let left = reader.array(); left > 0; left -= 2) context.set(originOf(reader.uint()), reader.uint())
+  let left = reader.array()
+  const begins = left % 2 === 1 ? reader.uint() : 0
+  for (left -= left % 2; left > 0; left -= 2) context.set(originOf(reader.uint()), reader.uint())
   reader.finish()
-  return { origin, seq, chain, time, place, floor, bytes, openFirst, openBytes, context }
+  return { begins, origin, seq, chain, time, place, floor, bytes, openFirst, openBytes, context }
 }
 
 const scratch = new Writer()
