@@ -48,6 +48,8 @@ export function convergenceMs(nodes: number): number {
 
 /** Rows whose silent loss a replica finds by itself. A lost writer row takes part of the vector along, and nothing tells. */
 const silentTables = tablesOfSpace.filter((each) => each !== table.writer)
+/** Of a cell in a snapshot, roughly. */
+const bytesOfCell = 100
 /** How often it is looked whether all are equal. */
 const lookMs = 250
 /** How long a fleet is watched at rest, after as much time to come to it; and what a node may send in a second. */
@@ -239,7 +241,7 @@ export class World implements HostStage, Scene {
 
   #converge(when: string): void {
     const since = this.now
-    const until = since + convergenceMs(this.options.nodes)
+    const until = since + convergenceMs(this.options.nodes) + this.#transferMs()
     while (this.violations.length === 0) {
       this.#runUntil(this.now + lookMs)
       const behind = this.#behind()
@@ -251,6 +253,17 @@ export class World implements HostStage, Scene {
       if (this.now < until) continue
       this.violate('converges', `${when}, ${until - since} ms did not suffice: ${behind}`)
     }
+  }
+
+  /** What it may take to bring a node all cells of the largest space, twice: some worlds have windows of a few cells. */
+  #transferMs(): number {
+    const { bounds, latencyMs, syncMs } = this.options
+    if (bounds.windowBytes === undefined) return 0
+    const siblings = this.hosts.flatMap(
+      ({ replica }) => replica?.spaces.map(({ tree }) => tree.root[4] as number) ?? [],
+    )
+    const windows = (Math.max(0, ...siblings) * bytesOfCell) / bounds.windowBytes
+    return Math.ceil(2 * windows * (2 * latencyMs[1] + syncMs[1]))
   }
 
   /**

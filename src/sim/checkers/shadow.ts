@@ -53,7 +53,8 @@ export class Shadows implements Checker {
     const hash = hashOf(body)
     if (known !== undefined) {
       if (known.hash !== hash) scene.violate('one dot', `${told} has other bytes than where it was written`)
-      if (own) scene.violate('one dot', `${told} was written a second time`)
+      // Two copies of one memory may come to the very same bytes, as where both delete what ran out.
+      if (own && !scene.cloned) scene.violate('one dot', `${told} was written a second time`)
     } else if (!own) scene.violate('one dot', `${told} was applied, and nobody wrote it`)
     else if (chronicle.write(delta, body, fault, chain) === undefined) {
       scene.violate('one dot', `${told} was written out of order`)
