@@ -112,6 +112,18 @@ describe.each(families)('%s', (_name, members) => {
     })
   })
 
+  test('what stands alone in an entry was concurrent with nothing, unless its type merges within', () => {
+    forAll((plan) => {
+      for (const { state } of new History(plan, members).replicas) {
+        for (const type of members) {
+          const cells = state.entry(entryKey).cells(type.id)
+          const count = [...cells.all()].reduce((sum, [, siblings]) => sum + siblings.length, 0)
+          if (count === 1 && type.mergesWithin !== true) expect(type.read(cells).concurrent).toEqual([])
+        }
+      }
+    })
+  })
+
   test('what was removed stays removed: nothing that the remover had seen brings it back', () => {
     forAll((plan) => {
       const history = new History(plan, members)

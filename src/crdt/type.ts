@@ -104,6 +104,8 @@ export interface CrdtType<T = unknown> {
    * account or a fence that a crash took back may have been spent.
    */
   readonly leavesFromDisk?: true
+  /** One sibling may hold writes that were concurrent: what merged them is inside. */
+  readonly mergesWithin?: true
   /** A cell holds the account of one origin: a copy of it by another does not mean the same. */
   readonly countsByOrigin?: true
   /**

@@ -219,6 +219,43 @@ describe('watching', () => {
     await events.return()
   })
 
+  test('[W1] who asks twice before anything happens gets the first change and the second', async () => {
+    await using node = await open(openMemoryStore())
+    const space = node.space('s')
+    const events = space.watch()
+    const asked = [events.next(), events.next(), events.next()]
+    for (const key of ['a', 'b']) space.counter(key).incr()
+    await events.return()
+    space.counter('c').incr()
+    const results = await Promise.all([...asked, events.next()])
+    expect(results.map(({ value }) => (value?.kind === 'change' ? value.key : value))).toEqual([
+      'a',
+      'b',
+      undefined,
+      undefined,
+    ])
+  })
+
+  test('[W1] the process stays while somebody waits for a change, and no longer', async () => {
+    await using node = await open(openMemoryStore())
+    const space = node.space('s')
+    const events = space.watch()
+    const timers = (): number => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length
+    const before = timers()
+    for (let round = 0; round < 2; round++) {
+      const next = events.next()
+      expect(timers()).toBe(before + 1)
+      space.counter('n').incr()
+      expect(timers()).toBe(before)
+      await next
+    }
+    const last = events.next()
+    expect(timers()).toBe(before + 1)
+    await events.return()
+    expect(timers()).toBe(before)
+    await last
+  })
+
   test('[W2] resumes after a token with exactly what came since, also over a restart', async () => {
     const store = openMemoryStore()
     let token: string

@@ -7,8 +7,10 @@ import { timeToMs } from '../crdt/clock.ts'
 import { decodeDelta } from '../crdt/delta.ts'
 import type { Delta } from '../crdt/delta.ts'
 import type { Dot, OriginId } from '../crdt/dot.ts'
+import type { CrdtType } from '../crdt/type.ts'
 import { typeOf } from '../crdt/types/table.ts'
 import { isSystemKey } from '../merge/system.ts'
+import type { StoredEntry } from '../replica/entry.ts'
 import type { Applied, Replica } from '../replica/replica.ts'
 import type { Space } from '../replica/space.ts'
 import { nextTurn } from './commits.ts'
@@ -46,7 +48,7 @@ export class Watchers {
 
   /** No more comes for them: of that space, or at all. */
   end(space?: Space): void {
-    for (const watcher of this.#watchers) if (space === undefined || watcher.space === space) watcher.queue.end()
+    for (const watcher of this.#watchers) if (space === undefined || watcher.space === space) watcher.stop()
   }
 
   /** The space took over another replica's cells: there are no deltas of that to tell. */
@@ -74,31 +76,18 @@ export class Watchers {
     this.#watchers.add(watcher)
     signal?.addEventListener('abort', stop)
     if (signal?.aborted === true) stop()
-    return new Watch(this.#events(watcher, from, until, here), stop, begin)
+    const before = from === undefined || from < until ? this.#past(watcher, from, until, here) : undefined
+    return new Watch(queue, before, stop, begin)
   }
 
-  async *#events(
-    watcher: Watcher,
-    from: number | undefined,
-    until: number,
-    here: string,
-  ): AsyncGenerator<WatchEvent, void, void> {
-    try {
-      yield* this.#eventsUntilEnd(watcher, from, until, here)
-    } finally {
-      watcher.stop()
-    }
-  }
-
-  async *#eventsUntilEnd(
+  async *#past(
     watcher: Watcher,
     from: number | undefined,
     until: number,
     here: string,
   ): AsyncGenerator<WatchEvent, void, void> {
     if (from === undefined) yield { kind: 'gap', space: watcher.space.name, cause: 'restored', token: here }
-    else if (from < until) yield* this.#replay(watcher, from, until)
-    yield* watcher.queue.read()
+    else yield* this.#replay(watcher, from, until)
   }
 
   /** Deltas that were applied in (from, until], in that order, read from the log. */
@@ -143,22 +132,17 @@ export class Watchers {
     }
   }
 
-  *#changes(
+  #changes(
     watcher: Watcher,
     { space, delta, place, own, fault }: Omit<Applied, 'body' | 'nowMs'>,
-  ): Iterable<EntryChanged> {
-    if (fault !== undefined) return
-    const wanted = (key: string): boolean =>
-      !isSystemKey(key) && (watcher.exact ? key === watcher.prefix : key.startsWith(watcher.prefix))
-    const keys = new Set<string>()
-    for (const { key } of delta.clears) if (wanted(key)) keys.add(key)
-    for (const { key } of delta.writes) if (wanted(key)) keys.add(key)
-    let left = keys.size
-    for (const key of keys) {
-      left--
+  ): readonly EntryChanged[] {
+    if (fault !== undefined) return none
+    const keys = changedKeys(delta, watcher)
+    const last = keys.length - 1
+    return keys.map((key, at) => {
       const entry = space.entry(key)
       const type = typeOf(entry.types().at(-1) ?? 0)
-      yield {
+      return {
         kind: 'change',
         space: space.name,
         key,
@@ -169,11 +153,11 @@ export class Watchers {
         at: timeToMs(delta.time),
         dot: { origin: delta.origin, seq: delta.seq },
         local: own,
-        conflict: type !== undefined && type.read(entry.cells(type.id)).concurrent.length > 0,
+        conflict: type !== undefined && hasConcurrent(entry, type),
         // Only the last change of a transaction has it behind it: from an earlier one it comes again, whole.
-        token: left === 0 ? this.#token(space, place, delta) : this.#token(space, place - 1, delta, true),
+        token: at === last ? this.#token(space, place, delta) : this.#token(space, place - 1, delta, true),
       }
-    }
+    })
   }
 
   /**
@@ -211,4 +195,21 @@ export class Watchers {
       if (place === space.places && seq > 0) return { origin, seq }
     return undefined
   }
+}
+
+const none: readonly [] = []
+
+/** Each once, in the order of the delta. */
+function changedKeys({ clears, writes }: Delta, { exact, prefix }: Watcher): readonly string[] {
+  const keys: string[] = []
+  const wanted = (key: string): boolean => !isSystemKey(key) && (exact ? key === prefix : key.startsWith(prefix))
+  for (const { key } of clears) if (key !== keys.at(-1) && wanted(key)) keys.push(key)
+  for (const { key } of writes) if (key !== keys.at(-1) && wanted(key)) keys.push(key)
+  return keys.length > 1 ? [...new Set(keys)] : keys
+}
+
+function hasConcurrent(entry: StoredEntry, type: CrdtType): boolean {
+  // Of one sibling there is nothing to ask but where the library of a document merges inside it.
+  if (entry.single && type.mergesWithin !== true) return false
+  return type.read(entry.cells(type.id)).concurrent.length > 0
 }

@@ -91,6 +91,11 @@ export class StoredEntry implements Entry {
     return this.#chunks === undefined ? this.#count === 0 : this.#chunks.types.length === 0
   }
 
+  /** It holds one sibling and no more. */
+  get single(): boolean {
+    return this.#chunks === undefined && !Array.isArray(this.#held)
+  }
+
   /**
    * A rough count of bytes held, for the cache. Measured over 200,000 entries of one cell: 330 and the value where they
    * were written here; where they were read, each keeps a buffer of its own, some 350 more. The rest is V8's room to move.

@@ -685,6 +685,7 @@ export const doc: CrdtType<Json> = {
   id: 11,
   name: 'doc',
   merge: 'as Automerge merges: edits of maps, lists and texts are all kept; of values set at once one is shown',
+  mergesWithin: true,
   operations: {
     set: {
       parameters: ['path', 'value'],
