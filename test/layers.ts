@@ -159,8 +159,14 @@ export const rooms: readonly Room[] = [
     says: 'Whom to dial, the greeting, one link a node, and what is sent over it.',
   },
   {
+    at: 'node/rights-desk.ts',
+    imports: machineParts,
+    pure: true,
+    says: 'When rights of budgets are asked for and given.',
+  },
+  {
     at: 'node/machine.ts',
-    imports: [...machineParts, 'node/links.ts'],
+    imports: [...machineParts, 'node/links.ts', 'node/rights-desk.ts'],
     pure: true,
     says: 'All protocols composed into one machine, still a value that you feed.',
   },

@@ -198,11 +198,13 @@ export class Links {
     this.#config.down(peer, nowMs)
   }
 
-  drained(link: LinkId, nowMs: number): void {
+  /** Does anything wait for it? */
+  drained(link: LinkId, nowMs: number): boolean {
     const peer = this.#byLink.get(link)
-    if (peer === undefined) return
+    if (peer === undefined) return false
     peer.queue.drained()
     peer.usedMs = nowMs
+    return peer.queue.ready
   }
 
   /** Whose words these are; undefined before hello. */

@@ -3,6 +3,8 @@ import { prng } from '../base/prng.ts'
 import type { OriginId } from '../crdt/dot.ts'
 import { originId } from '../crdt/dot.ts'
 import { budget } from '../crdt/types/budget.ts'
+import type { CrdtType } from '../crdt/type.ts'
+import { claim } from '../crdt/types/claim.ts'
 import { register } from '../crdt/types/register.ts'
 import { spaceRange, table } from '../replica/row-keys.ts'
 import { MapRows } from '../replica/rows.test-kit.ts'
@@ -56,7 +58,7 @@ class Bench {
 
   ask(at: number, key: string, needed: number): void {
     const machine = this.machines[at] as Machine
-    this.#obey(at, machine.askRights(machine.replica.open('s'), key, needed, this.nowMs))
+    this.obey(at, machine.askRights(machine.replica.open('s'), key, needed, this.nowMs))
     this.feed(at, { kind: 'local' })
   }
 
@@ -94,10 +96,10 @@ class Bench {
 
   #step(at: number, input: Input): void {
     const machine = this.machines[at] as Machine
-    this.#obey(at, machine.handle(input, this.nowMs + (this.skews[at] ?? 0)))
+    this.obey(at, machine.handle(input, this.nowMs + (this.skews[at] ?? 0)))
   }
 
-  #obey(at: number, outputs: readonly Output[]): void {
+  obey(at: number, outputs: readonly Output[]): void {
     const machine = this.machines[at] as Machine
     for (const output of outputs) {
       this.outputs.push({ at, output })
@@ -152,14 +154,18 @@ class Bench {
   }
 }
 
-function set(bench: Bench, at: number, key: string, value: unknown): void {
+function write(bench: Bench, at: number, key: string, type: CrdtType, name: string, args: object): void {
   const { replica } = bench.machines[at] as Machine
-  const operation = register.operations['set']
-  if (operation === undefined) throw new Error('no set')
+  const operation = type.operations[name]
+  if (operation === undefined) throw new Error(`no ${name}`)
   const space = replica.open('s')
   replica.transact(space, { nowMs: bench.nowMs, agent: 'a', reason: undefined }, (change) =>
-    change.run(space.entry(key), register, operation, { value }),
+    change.run(space.entry(key), type, operation, args as Readonly<Record<string, unknown>>),
   )
+}
+
+function set(bench: Bench, at: number, key: string, value: unknown): void {
+  write(bench, at, key, register, 'set', { value })
   bench.feed(at, { kind: 'local' })
 }
 
@@ -181,6 +187,32 @@ test('a write at one node is read at the others', () => {
   for (let i = 0; i < 3; i++) bench.add()
   set(bench, 0, 'k', 'here')
   expect([0, 1, 2].map((at) => valueAt(bench, at, 'k'))).toEqual(['here', 'here', 'here'])
+})
+
+test('what is written leaves before anybody here hears of it, unless its link is busy or it waits for the disk', () => {
+  const bench = new Bench()
+  bench.add()
+  const told: string[] = []
+  bench.add({
+    leaves: (outputs) => {
+      told.push(...outputs.map(({ kind }) => kind))
+      bench.obey(1, outputs)
+    },
+    applied: ({ own, delta }) => void (own && told.push(delta.writes[0]?.key ?? '')),
+  })
+  set(bench, 1, 'first', 0)
+  bench.passMs(3000)
+  told.length = 0
+  for (const key of ['a', 'b']) write(bench, 1, key, register, 'set', { value: key })
+  write(bench, 1, 'claimed', claim, 'acquire', { ttlMs: 1000 })
+  write(bench, 1, 'after', register, 'set', { value: 'after' })
+  expect(told).toEqual(['send', 'a', 'b', 'claimed', 'after'])
+  bench.feed(1, { kind: 'local' })
+  told.length = 0
+  write(bench, 1, 'held', claim, 'acquire', { ttlMs: 1000 })
+  expect(told).toEqual(['held'])
+  bench.feed(1, { kind: 'local' })
+  expect(['a', 'b', 'after'].map((key) => valueAt(bench, 0, key))).toEqual(['a', 'b', 'after'])
 })
 
 test('a space that is here ends when it was deleted elsewhere, though this node is not to hold it any more', () => {

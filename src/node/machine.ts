@@ -18,7 +18,6 @@ import { Conflicts } from '../replica/conflicts.ts'
 import type { ConflictEvent } from '../replica/conflicts.ts'
 import { Replica } from '../replica/replica.ts'
 import type { Applied, ReplicaConfig } from '../replica/replica.ts'
-import { give, wishOf } from '../replica/rights.ts'
 import type { Space } from '../replica/space.ts'
 import { Broadcast } from '../gossip/broadcast.ts'
 import type { BroadcastInput, BroadcastOutput } from '../gossip/broadcast.ts'
@@ -29,6 +28,7 @@ import { decodePacket, protocol } from '../wire/codec.ts'
 import type { Deltas, Frame, MemberState, NodeId, Pull, RightsAsk, Run, SpaceId, Spaces } from '../wire/frame.ts'
 import { Links } from './links.ts'
 import type { LinkId, LinkOutput, Peer } from './links.ts'
+import { RightsDesk } from './rights-desk.ts'
 
 export type Input =
   /** The link is up. */
@@ -132,20 +132,21 @@ export interface MachineConfig extends ReplicaConfig {
   readonly figures?: Figures
   /** Does this node hold a space that others have? */
   holds(name: string): boolean
+  /**
+   * What was written just now, for peers whose links are free: it may leave at once, before anybody here hears of it. Where
+   * nobody takes it, it is among the outputs of the next step.
+   */
+  leaves?(outputs: readonly LinkOutput[], wallMs: number): void
 }
 
-/** Between two requests for rights of one budget. A guess: several round trips. */
-const askAgainMs = 1_000
-/** Between two gifts of one budget to one peer: a request that comes a little early is still heard. */
-const giveAgainMs = askAgainMs / 2
-/** Budgets whose last request, or gift, is remembered. */
-const rightsAsked = 1_000
 /** How often the machine looks round. */
 const lookEveryMs = 5_000
 /** How long a delta waits for what it follows before nobody is thought to have it. A guess: many rounds of anti-entropy. */
 const waitMostMs = 120_000
 /** Deltas in one answer to a pull; what is beyond is pulled again or left to anti-entropy. */
 const pullBytes = 65_536
+
+const none: readonly Output[] = []
 
 interface Kept {
   readonly space: Space
@@ -160,6 +161,7 @@ export class Machine {
   readonly #config: MachineConfig
   readonly #links: Links
   readonly #roster = new Roster()
+  readonly #rights: RightsDesk
   readonly #broadcast: Broadcast
   readonly #sync: AntiEntropy
   #incarnation: string
@@ -178,15 +180,10 @@ export class Machine {
   #lookAt = 0
   #looks = 0
   #isSilent = false
+  #isStepping = false
   #renewing = false
   /** A delta was applied in this step. */
   #moved = false
-  /** Budgets of which there may be little left here. */
-  readonly #low = new Map<string, { readonly space: Space; readonly key: string; readonly needed: number }>()
-  /** When each may be asked for again. */
-  readonly #askedAt = new Map<string, number>()
-  /** When each peer may be given of each again. */
-  readonly #givenAt = new Map<string, number>()
 
   constructor(config: MachineConfig) {
     const { address, zone, random } = config
@@ -203,6 +200,7 @@ export class Machine {
       },
       copied: () => this.#copied(),
     })
+    this.#rights = new RightsDesk(this.replica)
     this.replica.cut.roster = config.roster as readonly NodeId[]
     this.conflicts = new Conflicts({
       replica: this.replica,
@@ -264,7 +262,19 @@ export class Machine {
   }
 
   handle(input: Input, wallMs: number): readonly Output[] {
-    const nowMs = this.#steady(wallMs)
+    this.#isStepping = true
+    try {
+      const nowMs = this.#steady(wallMs)
+      // Mostly nothing waits for a link any more when it is free, and then there is nothing to settle.
+      if (input.kind === 'drained' && !this.#links.drained(input.link, nowMs)) return none
+      this.#take(input, nowMs)
+      return this.#settle(nowMs)
+    } finally {
+      this.#isStepping = false
+    }
+  }
+
+  #take(input: Input, nowMs: number): void {
     switch (input.kind) {
       case 'opened':
         this.#links.opened(input.link, input.outgoing, nowMs, input.node)
@@ -276,7 +286,6 @@ export class Machine {
         this.#message(input.link, input.bytes, nowMs)
         break
       case 'drained':
-        this.#links.drained(input.link, nowMs)
         break
       case 'stored':
         this.replica.stored(input.batch, input.durable)
@@ -312,7 +321,6 @@ export class Machine {
         this.#guarded(() => this.conflicts.due(nowMs, this.#wall(nowMs)))
         break
     }
-    return this.#settle(nowMs)
   }
 
   /**
@@ -320,7 +328,7 @@ export class Machine {
    * told.
    */
   askRights(space: Space, key: string, needed: number, wallMs: number): readonly Output[] {
-    this.#low.set(`${space.id} ${key}`, { space, key, needed })
+    this.#rights.low(space, key, needed)
     return this.#settle(this.#steady(wallMs))
   }
 
@@ -646,21 +654,32 @@ export class Machine {
   /** Every delta that was applied, own or not. */
   #applied(event: Applied): void {
     const { space, delta, body, own, fault } = event
-    this.#config.applied?.(event)
-    this.#guarded(() => this.conflicts.applied(event, this.#lastMs))
     this.#moved = true
     const dot = { origin: delta.origin, seq: delta.seq }
-    if (fault !== undefined) this.#event({ kind: 'void', space: space.name, dot, why: fault })
     const sizeBytes = body.length
-    if (!own) return this.#have({ space, dot, sizeBytes }, this.#lastMs)
+    // Peers first: they have the longest way to their watchers.
+    if (own) this.#wrote(event, { space, dot, sizeBytes })
+    this.#config.applied?.(event)
+    this.#guarded(() => this.conflicts.applied(event, this.#lastMs))
+    if (fault !== undefined) this.#event({ kind: 'void', space: space.name, dot, why: fault })
+    if (!own) this.#have({ space, dot, sizeBytes }, this.#lastMs)
+  }
+
+  #wrote({ delta, nowMs }: Applied, own: Kept): void {
+    const { space } = own
     for (const { key, type } of delta.writes) {
-      if (type === budget.id) this.#low.set(`${space.id} ${key}`, { space, key, needed: 0 })
+      if (type === budget.id) this.#rights.low(space, key, 0)
     }
     // What waits for the disk keeps what follows it waiting, so that an origin's deltas leave in order.
     if (space.keptFrom.size > 0 || leavesFromDisk(delta.writes)) {
-      this.#keep(space, dot)
-      this.#kept.push({ space, dot, sizeBytes })
-    } else this.#have({ space, dot, sizeBytes }, this.#lastMs)
+      this.#keep(space, own.dot)
+      this.#kept.push(own)
+      return
+    }
+    this.#have(own, this.#lastMs)
+    if (this.#config.leaves === undefined || this.#isStepping || this.#unsent.size === 0) return
+    this.#push(this.#lastMs)
+    if (this.#links.outputs.length > 0) this.#config.leaves(this.#links.outputs.splice(0), nowMs)
   }
 
   /** The disk has more: what waited for it leaves. */
@@ -833,17 +852,8 @@ export class Machine {
   // Budget rights.
 
   #askForRights(nowMs: number): void {
-    for (const [id, { space, key, needed }] of this.#low) {
-      if (space.deleted || nowMs < (this.#askedAt.get(id) ?? 0)) continue
-      const wish = wishOf(space, key, this.replica.origin, needed)
-      const holder = wish?.holders.find((node) => this.#links.peer(node)?.spaces?.has(space.id) === true)
-      if (wish === undefined || holder === undefined) continue
-      if (this.#askedAt.size >= rightsAsked) this.#askedAt.clear()
-      this.#askedAt.set(id, nowMs + askAgainMs)
-      const to = this.replica.origin
-      this.#links.send(holder, { kind: 'rights-ask', space: space.id, key, to, amount: wish.amount })
-    }
-    this.#low.clear()
+    const asks = this.#rights.asks(nowMs, (node, { id }) => this.#links.peer(node)?.spaces?.has(id) === true)
+    for (const { to, ask } of asks) this.#links.send(to, ask)
   }
 
   #asked(peer: Peer, ask: RightsAsk, nowMs: number): void {
@@ -852,21 +862,7 @@ export class Machine {
     if (nodeOf(ask.to) !== peer.node) {
       return this.#links.fault(peer.link, 'protocol', 'rights are asked for by who is to have them', nowMs)
     }
-    // Each gift is a delta that everybody must keep: who asks without end buys no more of them than others do.
-    const id = `${peer.node} ${space.id} ${ask.key}`
-    if (nowMs < (this.#givenAt.get(id) ?? 0) || !this.#mayGive(nowMs)) return
-    try {
-      if (give(this.replica, space, ask, this.#wall(nowMs)) > 0) this.#givenAt.set(id, nowMs + giveAgainMs)
-    } catch (error) {
-      this.#failed(error)
-    }
-  }
-
-  /** Is there room to remember another gift? */
-  #mayGive(nowMs: number): boolean {
-    if (this.#givenAt.size < rightsAsked) return true
-    for (const [id, atMs] of this.#givenAt) if (atMs <= nowMs) this.#givenAt.delete(id)
-    return this.#givenAt.size < rightsAsked
+    this.#guarded(() => this.#rights.asked(peer.node, space, ask, nowMs, this.#wall(nowMs)))
   }
 
   // The rest.

@@ -69,6 +69,10 @@ export class Network {
   #nextIncoming = 1
   #obeying = false
   #stepPlanned = false
+  /** When something last left ahead of its step. */
+  #leftMs = 0
+  #isTidying = false
+  #persists = false
   #timer: NodeJS.Timeout | undefined
   #timerAt = Infinity
   #lagTimer: NodeJS.Timeout | undefined
@@ -116,6 +120,19 @@ export class Network {
     })
   }
 
+  /**
+   * Something was written, and this is what peers are to have of it: it leaves before anything else happens here. Of what
+   * follows within the same millisecond it is sent with the rest of its turn.
+   */
+  leave(outputs: readonly LinkOutput[], nowMs: number): void {
+    const isFirst = nowMs !== this.#leftMs
+    this.#leftMs = nowMs
+    for (const output of outputs) {
+      if (output.kind === 'send') this.#send(output.link, output.bytes, isFirst)
+      else this.#obey(output)
+    }
+  }
+
   feed(input: Input): void {
     if (this.#state === 'stopped') return
     this.take(() => this.#machine.handle(input, this.#host.now()))
@@ -140,7 +157,19 @@ export class Network {
     } finally {
       this.#obeying = false
     }
-    this.#planTimer()
+    this.#tidySoon()
+  }
+
+  /** What nobody waits for comes after those who were told of something: they run before this does. */
+  #tidySoon(): void {
+    if (this.#isTidying) return
+    this.#isTidying = true
+    queueMicrotask(() => {
+      this.#isTidying = false
+      if (this.#persists) this.#host.persist()
+      this.#persists = false
+      this.#planTimer()
+    })
   }
 
   #obeyAll(): void {
@@ -160,7 +189,8 @@ export class Network {
       case 'send':
         return this.#send(output.link, output.bytes)
       case 'persist':
-        return this.#host.persist()
+        this.#persists = true
+        return
       case 'dial':
         return this.#dial(output.link, output.address)
       case 'close': {
@@ -190,12 +220,12 @@ export class Network {
 
   // Links.
 
-  #send(link: LinkId, bytes: Uint8Array): void {
+  #send(link: LinkId, bytes: Uint8Array, isUrgent: boolean = false): void {
     const connection = this.#connections.get(link)
     if (connection === undefined) return
     this.traffic.sentBytes += bytes.length
     this.traffic.sentMessages++
-    if (connection.send(bytes)) this.#drained.add(link)
+    if (connection.send(bytes, isUrgent)) this.#drained.add(link)
     else this.#drained.delete(link)
   }
 

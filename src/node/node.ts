@@ -151,6 +151,7 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
       roster,
       random: prng(Number.parseInt(config.fresh().slice(0, 8), 16)),
       holds: (name) => network.holds(name),
+      leaves: (outputs, nowMs) => this.network.leave(outputs, nowMs),
       ...(observer && { figures: observer }),
       applied: (event) => this.#applied(event),
       merged: (space) => this.#watchers.merged(space),

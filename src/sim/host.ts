@@ -184,6 +184,9 @@ export class Host implements Party {
       roster: stage.rosterOf(this),
       random: prng(this.#chance.uint32()),
       holds: (name) => this.#holds(name),
+      leaves: (outputs) => {
+        for (const output of outputs) if (this.current !== undefined) this.#obey(this.current, output)
+      },
     })
     this.current = { number, machine, storedBatch: 0 }
     this.#writing = false

@@ -20,9 +20,9 @@ export interface Connection {
   /**
    * Queues one message and sends it at the end of this turn of the event loop, with all others of the turn. False when more
    * waits than the transport likes: `drained` follows once all of it has left. The bytes must not change afterwards. On a
-   * connection that has ended it does nothing.
+   * connection that has ended it does nothing. `isUrgent`: it may leave ahead of the turn's end, if it is the first of it.
    */
-  send(bytes: Uint8Array): boolean
+  send(bytes: Uint8Array, isUrgent?: boolean): boolean
   /** Bytes that have not left yet. */
   readonly waitingBytes: number
   /** Ends it: what was sent before still leaves where it can, within a bounded time; no handler is called after. */
