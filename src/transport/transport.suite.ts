@@ -155,20 +155,22 @@ export function transportSuite(name: string, prepare: () => Promise<TransportsUn
     test('[K1] messages of all sizes come back from the other end, whole and in order', async () => {
       const { mine, theirs } = await pair()
       theirs.onMessage = (bytes) => theirs.connection.send(bytes)
-      const sent = [1, 0, 2, 100, 125, 126, 127, 1000, 65_535, 65_536, 70_000, 1_048_576, 3].map(patterned)
+      const sent = [1, 0, 2, 100, 125, 126, 127, 1000, 4_095, 4_096, 65_535, 65_536, 70_000, 1_048_576, 3].map(
+        patterned,
+      )
       for (const bytes of sent) mine.connection.send(bytes)
       await mine.until(() => mine.received.length === sent.length)
       for (const [at, bytes] of sent.entries()) expect(Buffer.compare(mine.received[at] as Uint8Array, bytes)).toBe(0)
       expect(mine.connection.waitingBytes).toBe(0)
     })
 
-    test('[K1] ten thousand messages in many turns arrive in order, both ways at once', async () => {
+    test('[K1] ten thousand messages in many turns, urgent or not, arrive in order, both ways at once', async () => {
       const { mine, theirs } = await pair()
       const count = 10_000
       for (const end of [mine, theirs]) {
         void (async () => {
           for (let i = 0; i < count; i++) {
-            end.connection.send(Uint8Array.of(i >>> 8, i & 255))
+            end.connection.send(Uint8Array.of(i >>> 8, i & 255), i % 3 === 0)
             if (i % 100 === 99) await new Promise((resolve) => setImmediate(resolve))
           }
         })()

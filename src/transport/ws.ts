@@ -257,7 +257,7 @@ class WsTransport implements Transport {
       const established = (known: Established): void => {
         web.off('error', onError)
         if (this.#closed !== undefined || !this.#visitors.settle(socket)) return web.terminate()
-        this.#start(web, socket, remote, known, accept)
+        this.#start(web, socket, 'listener', remote, known, accept)
       }
       this.#establish(web, socket, 'listener', established, (what) => this.#visitors.refuse(socket, 'proof', what))
     })
@@ -332,7 +332,7 @@ class WsTransport implements Transport {
         if (!settle()) return
         web.removeAllListeners('error')
         web.removeAllListeners('close')
-        this.#start(web, socket, text, known, opened)
+        this.#start(web, socket, 'dialler', text, known, opened)
         resolve()
       }
       this.#establish(web, socket, 'dialler', established, (what) => failed('peer_unproven', 'proof', what))
@@ -354,13 +354,17 @@ class WsTransport implements Transport {
   #start(
     web: WebSocket,
     socket: Socket,
+    role: 'dialler' | 'listener',
     remote: string,
     { node, seals }: Established,
     opened: (connection: Connection) => ConnectionHandlers,
   ): void {
     const settings = { ...this.#bounds, tell: (event: TransportEvent) => this.#options.tell?.(event) }
     const ended = (connection: WsConnection): void => this.#connections.delete(connection)
-    const connection = new WsConnection({ web, socket, remote, node, seals, settings, ended }, performance.now())
+    const connection = new WsConnection(
+      { web, socket, remote, node, seals, isMasked: role === 'dialler', settings, ended },
+      performance.now(),
+    )
     this.#connections.add(connection)
     connection.start(opened(connection))
   }
