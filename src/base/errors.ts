@@ -391,6 +391,12 @@ export const errorTable = {
     retry: false,
     action: 'Read the decision; a new one is possible once a branch opens it again.',
   },
+  entry_held: {
+    meaning: 'An open conflict holds the entry: nothing is written to it here until that is settled.',
+    state: 'unchanged',
+    retry: false,
+    action: 'Settle the conflict that `conflict` names, or wait until somebody has; then write.',
+  },
   conflict_changed: {
     meaning: 'The conflict has another branch or decision than the revision that was looked at.',
     state: 'unchanged',

@@ -7,6 +7,7 @@ import { SkeinError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { prng } from '../base/prng.ts'
 import type { RowScanner } from '../base/rows.ts'
+import type { ChangeSet } from '../crdt/change.ts'
 import type { Dot } from '../crdt/dot.ts'
 import { findingRows } from '../replica/conflicts.ts'
 import type { Applied, Replica } from '../replica/replica.ts'
@@ -460,6 +461,11 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
     return this.fleet.reached(space, dots, checkOptions(options, ['peers', 'timeoutMs', 'signal']))
   }
 
+  admit(space: Space, change: ChangeSet): void {
+    this.machine.conflicts.admit(space, change)
+  }
+
+  /** @internal */
   shortOf(space: Space, key: string, amount: number): void {
     this.network.take(() => this.machine.askRights(space, key, amount, this.now()))
   }

@@ -56,6 +56,8 @@ export interface SpaceHost extends Commits {
   writable(durability?: Durability): void
   /** Throws when the node is closed. */
   readable(): void
+  /** Throws where an open conflict holds an entry that would change. */
+  admit(space: Space, change: ChangeSet): void
   /** A batch now waits; it needs at least this durability. */
   wrote(batch: number, durability: Durability): void
   /** The batch to wait for so that what can be read now is that durable: for a write that changed nothing. */
@@ -353,13 +355,12 @@ export class SpaceHandle<Schemas extends SpaceSchemas = SpaceSchemas> extends Ha
     const { result, dot, batch } = host.replica.transact(
       this.#space,
       { nowMs: host.now(), agent, reason: settings.reason },
-      schemas === undefined
-        ? make
-        : (change) => {
-            const answer = make(change)
-            checkAll(change, schemas)
-            return answer
-          },
+      (change) => {
+        const answer = make(change)
+        if (schemas !== undefined) checkAll(change, schemas)
+        host.admit(this.#space, change)
+        return answer
+      },
     )
     if (dot === undefined) return new Receipt(host, result, undefined, dot, host.settled(this.#space, durability))
     host.wrote(batch, durability)

@@ -73,14 +73,15 @@ function rankOf(salt: string, key: string): number {
   return checksum32(bytes, 0, bytes.length, 0)
 }
 
-/** Undefined for what fails because somebody was faster. */
+/** Somebody was faster, or the task is held until a conflict is settled. */
+const notFree: readonly string[] = ['claim_held', 'version_mismatch', 'entry_held']
+
+/** Undefined for what fails because the task cannot be had. */
 export async function unlessHeld<T>(promise: Promise<T>): Promise<T | undefined> {
   try {
     return await promise
   } catch (error) {
-    if (error instanceof SkeinError && (error.code === 'claim_held' || error.code === 'version_mismatch')) {
-      return undefined
-    }
+    if (error instanceof SkeinError && notFree.includes(error.code)) return undefined
     throw error
   }
 }

@@ -54,7 +54,7 @@ function act(site: Site, chance: Prng): void {
     case 7:
       return void site.write(key, record, 'unset', { paths: [chance.pick(['status', 'owner', 'basedOn'])] })
     case 8:
-      return site.remove(key)
+      return void site.remove(key)
     case 9:
       return void site.write(`c-${chance.below(2)}`, claim, 'acquire', { ttlMs: 1 + chance.below(5) })
     case 10:
@@ -89,7 +89,8 @@ function play(seed: number): History {
   const chance = prng(seed)
   const history = new History(3)
   const [first] = history.sites as [Site, Site, Site]
-  first.declare(rules)
+  // Half of the histories go on writing to what a conflict would hold.
+  first.declare(chance.chance(0.5) ? rules : rules.map((rule) => ({ ...rule, safe: 'keep-both' as const })))
   history.exchange()
   history.written.length = 0
   const resolves = chance.chance(0.6)

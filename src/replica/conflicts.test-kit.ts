@@ -1,10 +1,12 @@
 /** A few replicas that find conflicts, with deltas carried between them by hand: for the tests of merging. */
 import { SkeinError } from '../base/errors.ts'
 import { cellKey } from '../crdt/change.ts'
+import type { ChangeSet } from '../crdt/change.ts'
 import type { Sibling } from '../crdt/cell.ts'
 import type { OriginId, Vector } from '../crdt/dot.ts'
 import type { Delta } from '../crdt/delta.ts'
 import type { CrdtType } from '../crdt/type.ts'
+import { record } from '../crdt/types/record.ts'
 import { typeOf } from '../crdt/types/table.ts'
 import type { Choice } from '../merge/case.ts'
 import type { Conflict } from '../merge/evidence.ts'
@@ -36,6 +38,8 @@ export class Site {
   space: Space
   conflicts: Conflicts
   readonly events: ConflictEvent[] = []
+  /** Why the last write was refused, if it was. */
+  refused: SkeinError | undefined = undefined
   readonly #history: History
 
   constructor(history: History, number: number) {
@@ -90,28 +94,35 @@ export class Site {
   }
 
   transact(agent: string, steps: readonly (readonly [string, CrdtType, string, object])[]): boolean {
+    return this.#transact(agent, (change) => {
+      for (const [key, type, name, args] of steps) {
+        const operation = type.operations[name]
+        if (operation === undefined) throw new Error(`no ${name}`)
+        change.run(this.space.entry(key), type, operation, args as Record<string, unknown>)
+      }
+    })
+  }
+
+  /** As a program writes: what an open conflict holds is refused. */
+  #transact(agent: string, work: (change: ChangeSet) => void): boolean {
     this.#history.nowMs++
+    this.refused = undefined
     try {
       this.replica.transact(this.space, { nowMs: this.#history.nowMs, agent, reason: undefined }, (change) => {
-        for (const [key, type, name, args] of steps) {
-          const operation = type.operations[name]
-          if (operation === undefined) throw new Error(`no ${name}`)
-          change.run(this.space.entry(key), type, operation, args as Record<string, unknown>)
-        }
+        work(change)
+        this.conflicts.admit(this.space, change)
       })
       return true
     } catch (error) {
-      if (error instanceof SkeinError) return false
-      throw error
+      if (!(error instanceof SkeinError)) throw error
+      this.refused = error
+      return false
     }
   }
 
-  remove(key: string): void {
-    this.#history.nowMs++
-    const agent = `agent-${this.node[0]}`
-    this.replica.transact(this.space, { nowMs: this.#history.nowMs, agent, reason: undefined }, (change) =>
-      change.delete(this.space.entry(key), typeOf),
-    )
+  /** Deletes an entry; false where that was refused. */
+  remove(key: string): boolean {
+    return this.#transact(`agent-${this.node[0]}`, (change) => change.delete(this.space.entry(key), typeOf))
   }
 
   declare(rules: readonly RuleDeclaration[], version?: number): string {
@@ -237,4 +248,32 @@ export class History {
 /** As it comes out of a snapshot. */
 function plain({ origin, seq, time, agent, expires, value }: Sibling): Sibling {
   return { origin, seq, time, agent, expires, value }
+}
+
+export type Work = (site: Site) => void
+
+export const set =
+  (key: string, fields: object): Work =>
+  (site) =>
+    void site.write(key, record, 'set', { fields })
+
+export const remove =
+  (key: string): Work =>
+  (site) =>
+    void site.remove(key)
+
+/** Before a partition. */
+export interface Beginning {
+  readonly rule: RuleDeclaration
+  readonly before?: Work
+}
+
+/** Three sites with a rule, and what all of them know. */
+export function begin({ rule, before }: Beginning): [History, Site, Site, Site] {
+  const history = new History(3)
+  const [left, right, third] = history.sites as [Site, Site, Site]
+  third.declare([rule])
+  before?.(third)
+  history.heal()
+  return [history, left, right, third]
 }

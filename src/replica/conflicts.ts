@@ -13,7 +13,7 @@ import type { RowRange } from '../base/rows.ts'
 import { decodeDelta } from '../crdt/delta.ts'
 import type { Delta } from '../crdt/delta.ts'
 import type { Dot, OriginId, Seen } from '../crdt/dot.ts'
-import type { Entry } from '../crdt/change.ts'
+import type { ChangeSet, Entry } from '../crdt/change.ts'
 import type { Cells } from '../crdt/type.ts'
 import {
   caseCell,
@@ -37,6 +37,7 @@ import type { MetEntry, OwnSide } from '../merge/below-log.ts'
 import { evidenceOf } from '../merge/evidence.ts'
 import type { Conflict } from '../merge/evidence.ts'
 import { Finder } from '../merge/finder.ts'
+import { Holds, heldBy } from '../merge/holds.ts'
 import { checkChoice, settle } from '../merge/resolve.ts'
 import type { Severity } from '../merge/rule.ts'
 import { noRules, rulesIn, rulesType } from '../merge/rule-set.ts'
@@ -117,12 +118,16 @@ interface Desk {
   merging: { readonly with: Seen; readonly own: OwnSide } | undefined
   /** Found while a snapshot was merged, when no entry could be read. */
   unnamed: Finding[]
+  readonly holds: Holds
+  /** Cases that came with a snapshot: whether they hold anything is looked at in the next step. */
+  unread: string[]
   /** Who may write cases here, as of a moment ago. */
   holders: readonly string[]
   holdersAtMs: number
 }
 
 const rowsName = 'finding/'
+const holdsName = `${rowsName}held/`
 
 /** The rows that `load` takes. */
 export const findingRows: RowRange = prefixRange(localKey(rowsName))
@@ -138,13 +143,17 @@ export class Conflicts {
     this.#config = config
   }
 
-  /** For opening, once spaces are loaded: a finding that no case had when the node stopped. */
+  /** For opening, once spaces are loaded: a finding that no case had when the node stopped, or what a case holds. */
   load(key: Uint8Array, value: Uint8Array): void {
     const reader = new Reader(value)
     const name = reader.string()
     const generation = reader.uint()
-    const finding = decodeFinding(reader.bin())
     const space = this.#config.replica.find(name)
+    if (equalBytes(key.subarray(0, heldPrefix.length), heldPrefix)) {
+      if (space?.generation === generation) this.#loadHeld(this.#desk(space), reader)
+      return
+    }
+    const finding = decodeFinding(reader.bin())
     if (finding === undefined || space?.generation !== generation) return
     const desk = this.#desk(space)
     if (finding.id === '') desk.unnamed.push(finding)
@@ -171,6 +180,19 @@ export class Conflicts {
 
   rules(space: Space): RuleSet {
     return this.#desk(space).rules
+  }
+
+  /** Throws `entry_held` where what a program wants written would change an entry that an open conflict holds. */
+  admit(space: Space, change: ChangeSet): void {
+    const desk = this.#desk(space)
+    if (desk.holds.size === 0) return
+    for (const { entry } of change.touched()) {
+      for (const id of desk.holds.on(entry.key)) {
+        if (!this.#hold(desk, id).includes(entry.key)) continue
+        const { key } = entry
+        throw new SkeinError('entry_held', `${key} is held until conflict ${id} is settled`, { key, conflict: id })
+      }
+    }
   }
 
   /** Findings of this node that stand in no case yet, and comparisons that it could not make. */
@@ -271,6 +293,7 @@ export class Conflicts {
         continue
       }
       this.#name(desk, nowMs)
+      for (const id of desk.unread.splice(0)) this.#hold(desk, id)
       const ready: Finding[] = []
       let sizeBytes = 0
       let soonest = Infinity
@@ -363,6 +386,7 @@ export class Conflicts {
       const { rule, severity, state } = known
       const tell = (change: ConflictEvent['change']): void =>
         this.#config.event({ space: space.name, id, rule, severity, change, local: own })
+      this.#hold(desk, id, known)
       if (cells.has('head')) tell('opened')
       if (cells.has('decision')) tell(state === 'settled' ? 'settled' : 'reopened')
       else if (!cells.has('head') && state === 'open') tell(known.decisions.length > 0 ? 'reopened' : 'grown')
@@ -389,7 +413,32 @@ export class Conflicts {
     const key = pieceKey(space, finding)
     this.#config.replica.keep(key, rowOf(space, finding))
     this.#add(desk, finding, key, turnMs)
+    if (finding.head.safe === 'hold') this.#hold(desk, id)
     this.wakeAt = Math.min(this.wakeAt, turnMs)
+  }
+
+  /** What a case holds as it stands now, which is kept. */
+  #hold({ space, holds }: Desk, id: string, known: Case | undefined = this.case(space, id)): readonly string[] {
+    const keys = heldBy(known)
+    if (holds.set(id, keys)) {
+      this.#config.replica.keep(heldKey(space, id), keys.length === 0 ? undefined : heldRow(space, id, keys))
+    }
+    return keys
+  }
+
+  #loadHeld(desk: Desk, reader: Reader): void {
+    const id = reader.string()
+    const keys: string[] = []
+    for (let left = reader.array(); left > 0; left--) keys.push(reader.string())
+    if (keys.length > 0) desk.holds.set(id, keys)
+    else this.#unread(desk, id)
+  }
+
+  /** A snapshot was merged into a case, which may not be read in this step: a row says that it is to be looked at. */
+  #unread({ space, unread }: Desk, id: string): void {
+    this.#config.replica.keep(heldKey(space, id), heldRow(space, id, []))
+    unread.push(id)
+    this.wakeAt = -Infinity
   }
 
   #add(desk: Desk, finding: Finding, key: Uint8Array, turnMs: number): void {
@@ -433,6 +482,7 @@ export class Conflicts {
     for (const key of desk.pending.get(id)?.rows ?? []) this.#config.replica.keep(key, undefined)
     desk.pending.delete(id)
     desk.latest = undefined
+    if (finding.head.safe === 'hold') this.#hold(desk, id)
     return true
   }
 
@@ -460,10 +510,17 @@ export class Conflicts {
         latest: undefined,
         merging: undefined,
         unnamed: [],
+        holds: new Holds(),
+        unread: [],
         holders: [],
         holdersAtMs: -Infinity,
       }
       this.#desks.set(space, desk)
+      const made = desk
+      space.remerged = (key) => {
+        const id = caseIdOf(key)
+        if (id !== undefined) this.#unread(made, id)
+      }
       this.#setRules(desk)
     }
     return desk
@@ -498,6 +555,23 @@ function rowOf({ name, generation }: Space, finding: Finding): Uint8Array {
 
 function rowKey(space: Space, id: string): Uint8Array {
   return localKey(`${rowsName}${space.number}/${id}`)
+}
+
+const heldPrefix = localKey(holdsName)
+
+function heldKey(space: Space, id: string): Uint8Array {
+  return localKey(`${holdsName}${space.number}/${id}`)
+}
+
+/** Without keys: the case is to be looked at. */
+function heldRow({ name, generation }: Space, id: string, keys: readonly string[]): Uint8Array {
+  row.begin()
+  row.string(name)
+  row.number(generation)
+  row.string(id)
+  row.array(keys.length)
+  for (const key of keys) row.string(key)
+  return row.finish().slice()
 }
 
 /** Another for each piece of a case, whatever came in other lives. */

@@ -25,6 +25,7 @@ import { EvidenceRows } from './evidence.ts'
 import type { Evidence } from './evidence.ts'
 import { EntryTable } from './entry-table.ts'
 import type { MetCell, MetEntry } from '../merge/below-log.ts'
+import { isSystemKey } from '../merge/system.ts'
 import { spaceIdOf } from '../wire/names.ts'
 import type { ChainHead, SpaceId } from '../wire/frame.ts'
 import { KeyFilter } from './key-filter.ts'
@@ -131,6 +132,8 @@ export class Space implements SpaceFacts, EntryHome, LogHome, AdoptionHome {
   imprint: Imprint | undefined = undefined
   /** Where there are rules: hears of each entry that a snapshot was merged into. It must not ask for an entry. */
   met: ((entry: MetEntry) => void) | undefined = undefined
+  /** Hears of each entry of the system's own that a snapshot changed. It must not ask for an entry either. */
+  remerged: ((key: string) => void) | undefined = undefined
   /** Origins that moved since the own last delta: the context of the next. */
   readonly news: Set<OriginId> = new Set()
   readonly #home: SpaceHome
@@ -479,6 +482,7 @@ export class Space implements SpaceFacts, EntryHome, LogHome, AdoptionHome {
       )
     }
     if (hasChanged) this.#touched(entry, wasEmpty, this.#home.batch())
+    if (hasChanged && isSystemKey(entry.key)) this.remerged?.(entry.key)
     if (met !== undefined && joins !== undefined) this.met?.({ key: entry.key, cells: met, ...joins })
     return hasChanged
   }

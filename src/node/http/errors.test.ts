@@ -6,6 +6,7 @@ import { limits } from '../../base/limits.ts'
 import { openNode } from '../../open.ts'
 import { FaultyStore } from '../../store/faulty.ts'
 import { openMemoryStore } from '../../store/memory.ts'
+import { defineSpace } from '../define-space.ts'
 import { SkeinNode } from '../node.ts'
 import { TokenStore } from '../security/tokens.ts'
 import { codesOf } from './open-api.ts'
@@ -147,6 +148,29 @@ test('what a request can do wrong', async () => {
   check(await it.ask('POST', op('once'), { ...set(2), ...first }), 'idempotency_conflict')
   // Nothing of all that has left a space behind.
   expect(it.node.status().spaces.map(({ name }) => name)).toEqual(['s'])
+})
+
+test('[M12] an entry that a conflict holds', async () => {
+  const rules = [{ rule: 'exclusive', field: 'status', values: [['done', 'cancelled']] }]
+  await using it = await served(await memory())
+  const here = it.node.space('s', defineSpace({ rules }))
+  here.record('t').set({ status: 'done' })
+  await using elsewhere = await memory()
+  const { result } = elsewhere.space('s').record('t').set({ status: 'cancelled' })
+  expect(result).toBeUndefined()
+  for (const [origin, log] of elsewhere.replica.spaces[0]?.logs ?? []) {
+    const space = it.node.replica.open('s')
+    const body = log.entry(1)?.body ?? new Uint8Array(0)
+    expect(it.node.replica.receive(space, { origin, seq: 1 }, body, Date.now())).toBe('applied')
+  }
+  const [conflict] = await Array.fromAsync(it.node.conflicts.list())
+  const refused = await it.ask('POST', op('t'), { body: { type: 'record', op: 'set', fields: { a: 1 } } })
+  check(refused, 'entry_held')
+  expect(refused.body).toMatchObject({ details: { key: 't', conflict: conflict?.id } })
+  check(await it.ask('DELETE', '/v1/spaces/s/entries/t'), 'entry_held')
+  const { id = '', revision = '' } = conflict ?? {}
+  it.node.conflicts.resolve(id, { revision, choice: { kind: 'keep-both' } })
+  expect((await it.ask('POST', op('t'), { body: { type: 'record', op: 'set', fields: { a: 1 } } })).status).toBe(200)
 })
 
 test('who asks, and where', async () => {

@@ -29,6 +29,7 @@ export const statusOf: Readonly<Partial<Record<ErrorCode, number>>> = {
   stale_fence: 409,
   out_of_range: 409,
   conflict_settled: 409,
+  entry_held: 409,
   space_deleted: 410,
   version_mismatch: 412,
   conflict_changed: 412,

@@ -172,4 +172,32 @@ export const mergeFaults: readonly Fault[] = [
     replace: 'if (leftOf(met).parts.length > 1) branches.set(name, leftOf(met))',
     sim: { seeds: 30, from: 1190 },
   },
+  {
+    name: 'merge: what a conflict holds is written to',
+    file: 'src/merge/holds.ts',
+    find: "if (known?.safe !== 'hold' || known.state === 'settled') return none",
+    replace: "if (known?.safe !== 'keep-first' || known.state === 'settled') return none",
+    tests,
+  },
+  {
+    name: 'merge: what a conflict holds stays held when it is settled',
+    file: 'src/merge/holds.ts',
+    find: "if (known?.safe !== 'hold' || known.state === 'settled') return none",
+    replace: "if (known?.safe !== 'hold') return none",
+    tests,
+  },
+  {
+    name: 'merge: after a restart nothing is held',
+    file: 'src/replica/conflicts.ts',
+    find: 'if (keys.length > 0) desk.holds.set(id, keys)',
+    replace: 'if (keys.length > 0) return',
+    tests,
+  },
+  {
+    name: 'merge: a case that a snapshot brought holds nothing',
+    file: 'src/replica/space.ts',
+    find: 'if (hasChanged && isSystemKey(entry.key)) this.remerged?.(entry.key)',
+    replace: '',
+    tests,
+  },
 ]

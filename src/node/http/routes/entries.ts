@@ -40,6 +40,7 @@ const writeCodes: readonly ErrorCode[] = [
   'stale_fence',
   'out_of_range',
   'document_invalid',
+  'entry_held',
   'version_mismatch',
   'invalid_token',
   'idempotency_conflict',
