@@ -6,6 +6,7 @@ import { hop } from './hop.ts'
 import { http } from './http.ts'
 import { machine } from './machine.ts'
 import { memory } from './memory.ts'
+import { merge } from './merge.ts'
 import { svgOf } from './plot.ts'
 import { machineLines, printed, shortOf, writeInto } from './report.ts'
 import type { Measured, Report } from './report.ts'
@@ -14,7 +15,7 @@ import type { Suite } from './scenario.ts'
 import { store } from './store.ts'
 import { sync } from './sync.ts'
 
-const suites: readonly Suite[] = [crdt, store, memory, http, hop, sync, scale]
+const suites: readonly Suite[] = [crdt, store, memory, http, hop, sync, scale, merge]
 
 const help = `npm run bench -- [suite …] [options]
 
