@@ -185,7 +185,7 @@ export const limits = {
   windowTouches: 200_000,
   /** Conflicts that are written in one delta: a storm comes in pieces. */
   casesAtOnce: 250,
-  /** Findings of a node in memory that are not in a case yet; beyond, their rows wait for a restart. A guess. */
+  /** Findings of a node in memory that are not in a case yet; beyond, their rows wait for a restart, or for another finder. A guess. */
   findings: 200_000,
   /** Values of one label of a metric; what is beyond counts as `other`. A guess: a screen holds fewer. */
   metricLabelValues: 64,

@@ -210,7 +210,7 @@ function headValue(head: Head): Value {
   }
 }
 
-function headIn(value: Value | undefined): Head | undefined {
+function headOfValue(value: Value | undefined): Head | undefined {
   if (!isObject(value) || typeof value['rule'] !== 'string' || !Array.isArray(value['subject'])) return undefined
   const [key, type, path] = (Array.isArray(value['target']) ? value['target'] : []) as readonly Value[]
   const isWhole = typeof key === 'string' && typeof type === 'number'
@@ -302,6 +302,11 @@ function valueOfCell(siblings: Siblings): Value | undefined {
   return best && valueIn(best)
 }
 
+/** What the case is about, without the rest of it. */
+export function headIn(cells: Cells): Head | undefined {
+  return headOfValue(valueOfCell(cells.get(headPath)))
+}
+
 /** The case that an entry holds; undefined where there is none. `found` is what this node knows and has not written. */
 export function readCase(id: string, cells: Cells, found?: Finding): Case | undefined {
   const branches = new Map<string, Branch>()
@@ -311,7 +316,7 @@ export function readCase(id: string, cells: Cells, found?: Finding): Case | unde
   let more = false
   for (const [path, siblings] of cells.all()) {
     if (path === headPath) {
-      head = headIn(valueOfCell(siblings)) ?? head
+      head = headOfValue(valueOfCell(siblings)) ?? head
       continue
     }
     if (path === morePath) {
@@ -396,10 +401,10 @@ export function holdsBranch(cells: Cells, dot: Dot): boolean {
   return cells.get(branchPath(dot)).length > 0 || isFull(cells)
 }
 
-/** Does the entry hold the whole finding? */
-export function isWritten({ branches }: Finding, cells: Cells): boolean {
+/** Does the entry hold all branches of a finding? */
+export function isWritten(branches: Iterable<Dot>, cells: Cells): boolean {
   if (cells.get(headPath).length === 0) return false
-  for (const branch of branches.values()) if (!holdsBranch(cells, branch)) return false
+  for (const branch of branches) if (!holdsBranch(cells, branch)) return false
   return true
 }
 
@@ -521,7 +526,7 @@ export function decodeFinding(bytes: Uint8Array): Finding | undefined {
   const value = valueIn(bytes)
   if (!Array.isArray(value)) return undefined
   const [id, head, branches, ancestors, others] = value as readonly Value[]
-  const known = headIn(head)
+  const known = headOfValue(head)
   if (typeof id !== 'string' || known === undefined) return undefined
   return {
     id,

@@ -34,6 +34,8 @@ export interface Deed {
   readonly drops: readonly CellWrite[]
   /** Keys of entries that it deleted, or all of one type in them. */
   readonly deletions: readonly { readonly key: string; readonly type: TypeId }[]
+  /** What it gave to things, thing by thing: read when a rule asks, and once for all of them. */
+  readonly rows: readonly Row[]
 }
 
 export function deedOf(delta: Delta): Deed {
@@ -51,7 +53,16 @@ export function deedOf(delta: Delta): Deed {
     if (isSystemKey(key) || puts.some((put) => put.key === key)) continue
     deletions.push({ key, type })
   }
-  return { delta, puts, drops, deletions }
+  let rows: readonly Row[] | undefined
+  return {
+    delta,
+    puts,
+    drops,
+    deletions,
+    get rows() {
+      return (rows ??= rowsIn(puts))
+    },
+  }
 }
 
 /** Undefined where the bytes are no canonical value: what a faulty peer sent is skipped, alike everywhere. */
@@ -67,8 +78,21 @@ export function isObject(value: Value | undefined): value is { readonly [name: s
   return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Uint8Array)
 }
 
+/** Paths that were read lately: a few fields stand in nearly all of them. */
+const namesByPath = new Map<Path, readonly string[]>()
+const pathsKept = 1024
+
 /** The names in a record's path; none for what is not one. */
 export function namesIn(path: Path): readonly string[] {
+  let names = namesByPath.get(path)
+  if (names !== undefined) return names
+  names = namesOfPath(path)
+  if (namesByPath.size >= pathsKept) namesByPath.clear()
+  namesByPath.set(path, names)
+  return names
+}
+
+function namesOfPath(path: Path): readonly string[] {
   let names: Value
   try {
     names = pathValue(path)
@@ -79,11 +103,14 @@ export function namesIn(path: Path): readonly string[] {
 }
 
 /** What a delta gave to things under a prefix, thing by thing. */
-export function rowsOf({ puts }: Deed, prefix: string): Row[] {
+export function rowsOf({ rows }: Deed, prefix: string): readonly Row[] {
+  return prefix === '' ? rows : rows.filter(({ key }) => key.startsWith(prefix))
+}
+
+function rowsIn(puts: readonly Put[]): Row[] {
   const rows: Row[] = []
   const records = new Map<string, Map<string, Value>>()
   for (const { key, type, path, value } of puts) {
-    if (!key.startsWith(prefix)) continue
     if (type === record.id) {
       const [name, ...deeper] = namesIn(path)
       const held = valueIn(value)

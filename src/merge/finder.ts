@@ -81,7 +81,10 @@ export class Finder {
       const next = (context.get(origin) ?? 0) + 1
       if (next <= space.head(origin)) unseen.push([origin, next])
     }
-    if (unseen.length === 0) return none
+    if (unseen.length === 0) {
+      this.#window.rest()
+      return none
+    }
     const deed = deedOf(delta)
     const touches = this.#rules.flatMap((rule, at) =>
       rule.kind.touches(deed, rule).map((touch) => ({ rule, at, touch })),

@@ -14,6 +14,10 @@ export class Holds {
     return this.#byCase.size
   }
 
+  has(id: string): boolean {
+    return this.#byCase.has(id)
+  }
+
   /** The cases that hold an entry. */
   on(key: string): readonly string[] {
     return this.#byKey.get(key) ?? none

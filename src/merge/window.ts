@@ -5,6 +5,7 @@
  */
 import { encodeValue } from '../base/msgpack.ts'
 import { limits } from '../base/limits.ts'
+import { Slab } from '../base/slab.ts'
 import type { Entry } from '../crdt/change.ts'
 import type { Delta } from '../crdt/delta.ts'
 import type { Dot, OriginId, Seen } from '../crdt/dot.ts'
@@ -27,6 +28,8 @@ export interface Replicated {
 
 /** Deltas of an origin that are read however full the window is. A guess: some seconds of a busy writer. */
 const alwaysRead = 1_000
+/** Deltas in a row that knew of everything, before the window is emptied. A guess: writers keep step again. */
+const restsKept = 256
 /** Longer values are compared by their digests. */
 const digestedBytes = 512
 
@@ -41,6 +44,11 @@ export class Window {
   readonly #buckets = new Map<string, Met[]>()
   readonly #held = new Map<OriginId, Range>()
   #size = 0
+  #rested = 0
+  #slab = new Slab()
+  /** The value that was copied last, and its copy. */
+  #copied: Uint8Array | undefined
+  #copy: Uint8Array = new Uint8Array(0)
   /** Deltas that were wanted and had left the log, or found no room. */
   missed = 0
 
@@ -51,6 +59,7 @@ export class Window {
 
   /** Makes sure that what an origin wrote from a sequence on is here. */
   want(origin: OriginId, from: number): void {
+    this.#rested = 0
     const head = this.#space.head(origin)
     const held = this.#held.get(origin)
     if (held !== undefined && held.from <= from && held.to === head) return
@@ -89,7 +98,7 @@ export class Window {
     const { origin, seq, time, agent } = deed.delta
     for (const [at, rule] of this.#rules.entries()) {
       for (const touch of rule.kind.touches(deed, rule)) {
-        const met = { origin, seq, time, agent, touch: lean(touch, true) }
+        const met = { origin, seq, time, agent, touch: this.#kept(lean(touch)) }
         const name = nameOf(at, touch.bucket)
         const bucket = this.#buckets.get(name)
         if (bucket === undefined) this.#buckets.set(name, [met])
@@ -97,6 +106,17 @@ export class Window {
         this.#size++
       }
     }
+  }
+
+  /** It outlives its delta. Several rules look at the same value. */
+  #kept(touch: Touch): Touch {
+    const { value } = touch
+    if (value === undefined) return touch
+    if (value !== this.#copied) {
+      this.#copied = value
+      this.#copy = this.#slab.copy(value)
+    }
+    return { ...touch, value: this.#copy }
   }
 
   /** What touched that bucket and was not seen, the newest first; no more than can be compared. */
@@ -117,7 +137,14 @@ export class Window {
     return found
   }
 
+  /** Nobody is behind: what is here is let go once that has been so for a while. */
+  rest(): void {
+    if (this.#size > 0 && ++this.#rested > restsKept) this.clear()
+  }
+
   clear(): void {
+    this.#rested = 0
+    this.#slab = new Slab()
     this.#buckets.clear()
     this.#held.clear()
     this.#size = 0
@@ -128,12 +155,9 @@ function nameOf(rule: number, bucket: string): string {
   return `${rule} ${bucket}`
 }
 
-/** As much of a touch as is compared; `kept` where it outlives its delta. */
-export function lean(touch: Touch, kept: boolean = false): Touch {
+/** As much of a touch as is compared. */
+export function lean(touch: Touch): Touch {
   const { value } = touch
-  if (value === undefined) return touch
-  if (value.length > digestedBytes) {
-    return { ...touch, value: encodeValue(digestOf(valueIn(value) ?? value)), cutBytes: value.length }
-  }
-  return kept ? { ...touch, value: value.slice() } : touch
+  if (value === undefined || value.length <= digestedBytes) return touch
+  return { ...touch, value: encodeValue(digestOf(valueIn(value) ?? value)), cutBytes: value.length }
 }

@@ -10,8 +10,10 @@ import { equalBytes, utf8 } from '../base/bytes.ts'
 import { checksum32 } from '../base/hash.ts'
 import { Reader, Writer } from '../base/msgpack.ts'
 import type { RowRange } from '../base/rows.ts'
+import { Slab } from '../base/slab.ts'
 import { decodeDelta } from '../crdt/delta.ts'
 import type { Delta } from '../crdt/delta.ts'
+import { hasDot } from '../crdt/cell.ts'
 import type { Dot, OriginId, Seen } from '../crdt/dot.ts'
 import type { ChangeSet, Entry } from '../crdt/change.ts'
 import type { Cells } from '../crdt/type.ts'
@@ -21,12 +23,12 @@ import {
   caseType,
   choiceDigest,
   decodeFinding,
-  dotName,
   encodeFinding,
   holdsBranch,
   isFull,
   isWritten,
   lastOf,
+  headIn,
   readCase,
   threadIn,
   threadOf,
@@ -38,6 +40,7 @@ import { evidenceOf } from '../merge/evidence.ts'
 import type { Conflict } from '../merge/evidence.ts'
 import { Finder } from '../merge/finder.ts'
 import { Holds, heldBy } from '../merge/holds.ts'
+import { Turns } from '../merge/turns.ts'
 import { checkChoice, settle } from '../merge/resolve.ts'
 import type { Severity } from '../merge/rule.ts'
 import { noRules, rulesIn, rulesType } from '../merge/rule-set.ts'
@@ -79,14 +82,8 @@ export interface Resolution {
   readonly reason: string | undefined
 }
 
-/** How long the next in turn waits before it writes a case that somebody else was to write. A guess: some round trips. */
-const graceMs = 2_000
-/** Beyond so many nobody waits longer. */
-const mostGraces = 8
 /** In a storm the members are not looked through for each finding. */
 const holdersMs = 250
-/** Found in an earlier life: what others wrote of it since may be on its way. */
-const untimed = -Infinity
 /** After a write that was refused. */
 const retryMs = 1_000
 /** Bytes of findings that go into one delta. A guess: half of what fits. */
@@ -99,12 +96,8 @@ const author = 'skein'
  */
 interface Pending {
   readonly pieces: Uint8Array[]
-  /** The keys of their rows. */
-  readonly rows: Uint8Array[]
   /** The branches in them. */
-  readonly branches: Set<string>
-  /** When this node writes it, if it is still not written. */
-  turnMs: number
+  readonly branches: Dot[]
 }
 
 interface Desk {
@@ -112,6 +105,13 @@ interface Desk {
   rules: RuleSet
   finder: Finder
   readonly pending: Map<string, Pending>
+  /** For the pieces of what is pending. */
+  readonly slab: Slab
+  readonly turns: Turns
+  /** Found in an earlier life: what others wrote of it since may be on its way. */
+  untimed: string[]
+  /** Those that are being written in this step. */
+  writing: ReadonlyMap<string, Finding> | undefined
   /** The pending one that was looked at last, as long as nothing was added to it. */
   latest: Finding | undefined
   /** The snapshot that is being merged, by its vector, and what stands against it. */
@@ -153,18 +153,28 @@ export class Conflicts {
       if (space?.generation === generation) this.#loadHeld(this.#desk(space), reader)
       return
     }
-    const finding = decodeFinding(reader.bin())
+    const piece = reader.bin()
+    const finding = decodeFinding(piece)
     if (finding === undefined || space?.generation !== generation) return
     const desk = this.#desk(space)
     if (finding.id === '') desk.unnamed.push(finding)
-    else this.#add(desk, finding, key.slice(), untimed)
+    else {
+      const { id } = finding
+      const named = pieceKey(space, id, desk.pending.get(id)?.pieces.length ?? 0)
+      if (this.#add(desk, finding, piece) === undefined) desk.untimed.push(id)
+      // One that found no room in memory then has a name of its own.
+      if (!equalBytes(key, named)) {
+        this.#config.replica.keep(key.slice(), undefined)
+        this.#config.replica.keep(named, value.slice())
+      }
+    }
     this.wakeAt = -Infinity
   }
 
   /** A delta was applied. What it was found to be against goes into the batch that carries it. */
   applied({ space, delta, own, fault }: Applied, nowMs: number): void {
     const desk = this.#desk(space)
-    if (delta.writes.some(({ key }) => isSystemKey(key))) this.#system(desk, delta, own)
+    if (delta.writes.some(({ key }) => isSystemKey(key))) this.#system(desk, delta, own, nowMs)
     if (own || fault !== undefined || desk.rules.rules.length === 0) return
     for (const finding of desk.finder.applied(delta)) this.#found(desk, finding, nowMs)
   }
@@ -294,28 +304,23 @@ export class Conflicts {
       }
       this.#name(desk, nowMs)
       for (const id of desk.unread.splice(0)) this.#hold(desk, id)
-      const ready: Finding[] = []
+      for (const id of desk.untimed.splice(0)) desk.turns.add(id, 1 + this.#place(desk, id, nowMs), nowMs)
+      const ready = new Map<string, Finding>()
       let sizeBytes = 0
-      let soonest = Infinity
-      for (const [id, pending] of desk.pending) {
+      desk.turns.due(nowMs, (id) => {
+        const pending = desk.pending.get(id)
+        if (pending === undefined || ready.has(id) || this.#dropWritten(desk, id)) return true
         const size = pending.pieces.reduce((sum, { length }) => sum + length, 0)
-        if (pending.turnMs === untimed) pending.turnMs = nowMs + graceMs * (1 + this.#place(desk, id, nowMs))
-        const { turnMs } = pending
-        const isFull = ready.length >= limits.casesAtOnce || (ready.length > 0 && sizeBytes + size > bytesAtOnce)
-        if (isFull) {
-          soonest = nowMs
-          break
-        }
-        if (turnMs > nowMs) {
-          soonest = Math.min(soonest, turnMs)
-          continue
-        }
-        if (this.#dropWritten(desk, id)) continue
-        ready.push(this.#pendingOf(desk, id) as Finding)
+        const isFull = ready.size >= limits.casesAtOnce || (ready.size > 0 && sizeBytes + size > bytesAtOnce)
+        if (isFull) return false
+        ready.set(id, this.#pendingOf(desk, id) as Finding)
         sizeBytes += size
+        return true
+      })
+      if (ready.size > 0 && !this.#write(desk, ready, wallMs)) {
+        for (const id of ready.keys()) desk.turns.add(id, 0, nowMs + retryMs)
       }
-      if (ready.length > 0 && !this.#write(desk, ready, wallMs)) soonest = nowMs + retryMs
-      next = Math.min(next, soonest)
+      next = Math.min(next, desk.turns.nextMs)
     }
     this.wakeAt = next
   }
@@ -329,7 +334,7 @@ export class Conflicts {
     for (const { head, branches } of metBelowLog(entry, desk.merging.own, rules.rules, read)) {
       const finding = { id: '', head, branches, ancestors: new Map(), others: new Map() }
       desk.unnamed.push(finding)
-      this.#config.replica.keep(unnamedKey(space, head, branches), rowOf(space, finding))
+      this.#config.replica.keep(unnamedKey(space, head, branches), rowOf(space, encodeFinding(finding)))
       this.wakeAt = -Infinity
     }
   }
@@ -347,16 +352,20 @@ export class Conflicts {
     }
   }
 
-  #write({ space }: Desk, ready: readonly Finding[], nowMs: number): boolean {
+  #write(desk: Desk, ready: ReadonlyMap<string, Finding>, nowMs: number): boolean {
+    const { space } = desk
+    desk.writing = ready
     try {
       this.#config.replica.transact(space, { nowMs, agent: author, reason: 'conflict' }, (change) => {
-        for (const finding of ready) this.#run(change, space.entry(caseKey(finding.id)), 'open', { finding })
+        for (const finding of ready.values()) this.#run(change, space.entry(caseKey(finding.id)), 'open', { finding })
       })
       return true
     } catch (error) {
       // The disk is behind, or a fork is being settled: it stays pending.
       if (error instanceof SkeinError) return false
       throw error
+    } finally {
+      desk.writing = undefined
     }
   }
 
@@ -366,7 +375,7 @@ export class Conflicts {
   }
 
   /** Cells of the system's own changed: rules, or cases. */
-  #system(desk: Desk, delta: Delta, own: boolean): void {
+  #system(desk: Desk, delta: Delta, own: boolean, nowMs: number): void {
     const { space } = desk
     const news = new Map<string, Set<CaseCell>>()
     for (const { key, path } of delta.writes) {
@@ -381,15 +390,22 @@ export class Conflicts {
     }
     for (const [id, cells] of news) {
       this.#dropWritten(desk, id)
-      const known = cells.size === 0 ? undefined : this.case(space, id)
-      if (known === undefined) continue
-      const { rule, severity, state } = known
+      if (cells.size === 0) continue
+      if (!own) desk.turns.moved(nowMs)
+      // Of one that is new nothing more needs to be read: in a storm there are a great many.
+      const isNew = cells.has('head') && !cells.has('decision')
+      const known = isNew ? undefined : this.case(space, id)
+      const head = known ?? headIn(space.entry(caseKey(id)).cells(caseType.id))
+      if (head === undefined) continue
+      const { rule, severity, safe } = head
       const tell = (change: ConflictEvent['change']): void =>
         this.#config.event({ space: space.name, id, rule, severity, change, local: own })
-      this.#hold(desk, id, known)
+      if (!isNew || safe === 'hold') this.#hold(desk, id)
       if (cells.has('head')) tell('opened')
+      if (known === undefined) continue
+      const { state, decisions } = known
       if (cells.has('decision')) tell(state === 'settled' ? 'settled' : 'reopened')
-      else if (!cells.has('head') && state === 'open') tell(known.decisions.length > 0 ? 'reopened' : 'grown')
+      else if (state === 'open') tell(decisions.length > 0 ? 'reopened' : 'grown')
     }
   }
 
@@ -404,17 +420,20 @@ export class Conflicts {
   #found(desk: Desk, finding: Finding, nowMs: number): void {
     const { space } = desk
     const cells = space.entry(caseKey(finding.id)).cells(caseType.id)
-    if (isWritten(finding, cells)) return
+    if (isWritten(finding.branches.values(), cells)) return
     const { id } = finding
     const before = desk.pending.get(id)
-    if (before !== undefined && [...finding.branches.keys()].every((name) => before.branches.has(name))) return
-    if (before === undefined && desk.pending.size >= limits.findings) return
-    const turnMs = before?.turnMs ?? nowMs + graceMs * this.#place(desk, id, nowMs)
-    const key = pieceKey(space, finding)
-    this.#config.replica.keep(key, rowOf(space, finding))
-    this.#add(desk, finding, key, turnMs)
+    if (before !== undefined && [...finding.branches.values()].every((dot) => hasDot(before.branches, dot))) return
+    const piece = encodeFinding(finding)
+    if (before === undefined && desk.pending.size >= limits.findings) {
+      const name = digestOf([...finding.branches.keys()])
+      this.#config.replica.keep(rowKey(space, `${id}/${name}`), rowOf(space, piece))
+      return
+    }
+    this.#config.replica.keep(pieceKey(space, id, before?.pieces.length ?? 0), rowOf(space, piece))
+    if (this.#add(desk, finding, piece) === undefined) desk.turns.add(id, this.#place(desk, id, nowMs), nowMs)
     if (finding.head.safe === 'hold') this.#hold(desk, id)
-    this.wakeAt = Math.min(this.wakeAt, turnMs)
+    this.wakeAt = Math.min(this.wakeAt, desk.turns.nextMs)
   }
 
   /** What a case holds as it stands now, which is kept. */
@@ -441,17 +460,22 @@ export class Conflicts {
     this.wakeAt = -Infinity
   }
 
-  #add(desk: Desk, finding: Finding, key: Uint8Array, turnMs: number): void {
-    const { id, branches } = finding
-    let pending = desk.pending.get(id)
-    if (pending === undefined) desk.pending.set(id, (pending = { pieces: [], rows: [], branches: new Set(), turnMs }))
-    for (const name of branches.keys()) pending.branches.add(name)
-    pending.pieces.push(encodeFinding(finding).slice())
-    pending.rows.push(key)
+  /** What was pending of it before. */
+  #add(desk: Desk, { id, branches }: Finding, piece: Uint8Array): Pending | undefined {
+    const before = desk.pending.get(id)
+    const dots = Array.from(branches.values(), ({ origin, seq }) => ({ origin, seq }))
+    if (before === undefined) desk.pending.set(id, { pieces: [desk.slab.copy(piece)], branches: dots })
+    else {
+      before.pieces.push(desk.slab.copy(piece))
+      before.branches.push(...dots.filter((dot) => !hasDot(before.branches, dot)))
+    }
     if (desk.latest?.id === id) desk.latest = undefined
+    return before
   }
 
   #pendingOf(desk: Desk, id: string): Finding | undefined {
+    const writing = desk.writing?.get(id)
+    if (writing !== undefined) return writing
     const pending = desk.pending.get(id)
     if (pending === undefined) return undefined
     if (desk.latest?.id !== id) desk.latest = joined(pending.pieces.flatMap((piece) => decodeFinding(piece) ?? []))
@@ -467,22 +491,25 @@ export class Conflicts {
     const own = rank(this.#config.node, id)
     let before = 0
     for (const node of desk.holders) if (rank(node, id) < own) before++
-    return Math.min(before, mostGraces)
+    return before
   }
 
   #dropWritten(desk: Desk, id: string): boolean {
-    const finding = this.#pendingOf(desk, id)
-    if (finding === undefined) return false
+    const pending = desk.pending.get(id)
+    if (pending === undefined) return false
     const cells = desk.space.entry(caseKey(id)).cells(caseType.id)
-    if (!isWritten(finding, cells)) {
+    if (!isWritten(pending.branches, cells)) {
       // Whoever decided knew of all of this: it is settled, and nobody is to hear of it again.
-      const known = readCase(id, cells)
-      if (known?.decisions.some((decision) => desk.finder.knew(decision, finding)) !== true) return false
+      const known = cells.empty ? undefined : readCase(id, cells)
+      if (known === undefined || known.decisions.length === 0) return false
+      const finding = this.#pendingOf(desk, id)
+      if (finding !== undefined && !known.decisions.some((one) => desk.finder.knew(one, finding))) return false
     }
-    for (const key of desk.pending.get(id)?.rows ?? []) this.#config.replica.keep(key, undefined)
+    for (let at = 0; at < pending.pieces.length; at++)
+      this.#config.replica.keep(pieceKey(desk.space, id, at), undefined)
     desk.pending.delete(id)
-    desk.latest = undefined
-    if (finding.head.safe === 'hold') this.#hold(desk, id)
+    if (desk.latest?.id === id) desk.latest = undefined
+    if (desk.holds.has(id)) this.#hold(desk, id)
     return true
   }
 
@@ -492,10 +519,10 @@ export class Conflicts {
 
   #finder(space: Space, rules: RuleSet): Finder {
     const cells = (id: string): Cells => space.entry(caseKey(id)).cells(caseType.id)
-    const pending = (id: string): ReadonlySet<string> | undefined => this.#desks.get(space)?.pending.get(id)?.branches
+    const pending = (id: string): readonly Dot[] => this.#desks.get(space)?.pending.get(id)?.branches ?? []
     return new Finder(viewOf(space), rules, {
-      isFull: (id) => (pending(id)?.size ?? 0) > limits.caseBranches || isFull(cells(id)),
-      has: (id, branch) => pending(id)?.has(dotName(branch)) === true || holdsBranch(cells(id), branch),
+      isFull: (id) => pending(id).length > limits.caseBranches || isFull(cells(id)),
+      has: (id, branch) => hasDot(pending(id), branch) || holdsBranch(cells(id), branch),
     })
   }
 
@@ -507,6 +534,10 @@ export class Conflicts {
         rules: noRules,
         finder: this.#finder(space, noRules),
         pending: new Map(),
+        slab: new Slab(),
+        turns: new Turns(),
+        untimed: [],
+        writing: undefined,
         latest: undefined,
         merging: undefined,
         unnamed: [],
@@ -545,11 +576,11 @@ function deltaAt(space: Space, { origin, seq }: Dot): Delta | undefined {
 
 const row = new Writer()
 
-function rowOf({ name, generation }: Space, finding: Finding): Uint8Array {
+function rowOf({ name, generation }: Space, piece: Uint8Array): Uint8Array {
   row.begin()
   row.string(name)
   row.number(generation)
-  row.bin(encodeFinding(finding))
+  row.bin(piece)
   return row.finish().slice()
 }
 
@@ -574,9 +605,9 @@ function heldRow({ name, generation }: Space, id: string, keys: readonly string[
   return row.finish().slice()
 }
 
-/** Another for each piece of a case, whatever came in other lives. */
-function pieceKey(space: Space, { id, branches }: Finding): Uint8Array {
-  return rowKey(space, `${id}/${digestOf([...branches.keys()])}`)
+/** Pieces of a case are counted, and go together. */
+function pieceKey(space: Space, id: string, piece: number): Uint8Array {
+  return rowKey(space, `${id}/${piece}`)
 }
 
 /** What was found of one case at several times. */

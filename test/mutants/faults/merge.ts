@@ -105,22 +105,22 @@ export const mergeFaults: readonly Fault[] = [
   {
     name: 'merge: a finding is not kept with the delta that made it',
     file: 'src/replica/conflicts.ts',
-    find: 'this.#config.replica.keep(key, rowOf(space, finding))',
+    find: 'this.#config.replica.keep(pieceKey(space, id, before?.pieces.length ?? 0), rowOf(space, piece))',
     replace: '',
     tests,
   },
   {
     name: 'merge: only who comes first by rendezvous writes a case',
-    file: 'src/replica/conflicts.ts',
-    find: 'before?.turnMs ?? nowMs + graceMs * this.#place(desk, id, nowMs)',
-    replace: 'before?.turnMs ?? (this.#place(desk, id, nowMs) > 0 ? Infinity : nowMs)',
+    file: 'src/merge/turns.ts',
+    find: 'if (place === 0) return sinceMs',
+    replace: 'return place === 0 ? sinceMs : Infinity',
     tests,
   },
   {
     name: 'merge: a late finder opens again what was settled',
     file: 'src/replica/conflicts.ts',
-    find: 'if (known?.decisions.some((decision) => desk.finder.knew(decision, finding)) !== true) return false',
-    replace: 'if (known === undefined || known.id !== undefined) return false',
+    find: 'if (finding !== undefined && !known.decisions.some((one) => desk.finder.knew(one, finding))) return false',
+    replace: 'return false',
     tests,
   },
   {
@@ -147,8 +147,8 @@ export const mergeFaults: readonly Fault[] = [
   {
     name: 'sim merge: half of what is found is forgotten',
     file: 'src/replica/conflicts.ts',
-    find: 'if (before === undefined && desk.pending.size >= limits.findings) return',
-    replace: "if (before !== undefined || id < '8') return",
+    find: 'const piece = encodeFinding(finding)\n',
+    replace: "const piece = encodeFinding(finding)\n    if (before !== undefined || id < '8') return\n",
     sim: { seeds: 100 },
   },
   {
