@@ -24,9 +24,20 @@ export type {
 } from './node/space-handle.ts'
 
 // Conflicts
-export type { ConflictGap, ConflictOptions, ConflictsStatus, NodeConflicts, ResolveOptions } from './node/conflicts.ts'
+export type {
+  AssignOptions,
+  ConflictCall,
+  ConflictGap,
+  ConflictOptions,
+  ConflictsStatus,
+  NodeConflicts,
+  ProposeOptions,
+  ResolveOptions,
+  SnoozeOptions,
+} from './node/conflicts.ts'
 export type { BranchEvidence, Conflict, DecisionEvidence, Difference, PartEvidence } from './merge/evidence.ts'
 export type { Choice } from './merge/case.ts'
+export type { Handling, Proposal, Said, Stage } from './merge/queue.ts'
 export type { ConflictEvent } from './replica/conflicts.ts'
 export type { RuleDeclaration, RuleSet } from './merge/rule-set.ts'
 

@@ -183,6 +183,8 @@ export const limits = {
   repeatedConflicts: 3,
   /** Touches in memory of what was written lately, over a space with rules. A guess: some 40 MB. */
   windowTouches: 200_000,
+  /** Proposals on one conflict. A guess: whoever decides reads no more. */
+  caseProposals: 32,
   /** Conflicts that are written in one delta: a storm comes in pieces. */
   casesAtOnce: 250,
   /** Findings of a node in memory that are not in a case yet; beyond, their rows wait for a restart, or for another finder. A guess. */

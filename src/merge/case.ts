@@ -154,7 +154,7 @@ function dotsOf(value: Value | undefined): Dot[] {
   })
 }
 
-function dotOf(origin: Value, seq: Value): Dot | undefined {
+export function dotOf(origin: Value, seq: Value): Dot | undefined {
   if (typeof origin !== 'string' || !/^[0-9a-f]{32}$/.test(origin)) return undefined
   return Number.isSafeInteger(seq) && (seq as number) > 0
     ? { origin: origin as OriginId, seq: seq as number }
@@ -254,17 +254,12 @@ function branchOf(dot: Dot, value: Value | undefined): Branch | undefined {
 
 function decisionOf(dot: Dot, value: Value | undefined): Decision | undefined {
   if (!isObject(value)) return undefined
-  const { kind, branch, value: written, action, reason, time, agent, revision } = value
-  if (!(decisionKinds as readonly unknown[]).includes(kind) || typeof time !== 'number') return undefined
-  const [picked] = dotsOf([branch ?? null])
+  const { reason, time, agent, revision } = value
+  const choice = choiceIn(value)
+  if (choice === undefined || typeof time !== 'number') return undefined
   return {
     ...dot,
-    choice: {
-      kind: kind as DecisionKind,
-      ...(picked !== undefined && { branch: picked }),
-      ...(written !== undefined && { value: written }),
-      ...(typeof action === 'string' && { action }),
-    },
+    choice,
     agent: textOf(agent),
     time,
     reason: typeof reason === 'string' ? reason : undefined,
@@ -274,12 +269,33 @@ function decisionOf(dot: Dot, value: Value | undefined): Decision | undefined {
   }
 }
 
+/** A choice as it stands in a cell, and back. */
+export function choiceValue({ kind, branch, value, action }: Choice): Readonly<Record<string, Value>> {
+  return {
+    kind,
+    ...(branch !== undefined && { branch: [branch.origin, branch.seq] }),
+    ...(value !== undefined && { value }),
+    ...(action !== undefined && { action }),
+  }
+}
+
+export function choiceIn({ kind, branch, value, action }: Readonly<Record<string, Value>>): Choice | undefined {
+  if (!(decisionKinds as readonly unknown[]).includes(kind)) return undefined
+  const [picked] = dotsOf([branch ?? null])
+  return {
+    kind: kind as DecisionKind,
+    ...(picked !== undefined && { branch: picked }),
+    ...(value !== undefined && { value }),
+    ...(typeof action === 'string' && { action }),
+  }
+}
+
 /** Two decisions that say the same are one. */
 export function choiceDigest({ kind, branch, value, action }: Choice): string {
   return digestOf([kind, branch === undefined ? null : dotName(branch), value ?? null, action ?? null])
 }
 
-const headPath = pathOf(['head'])
+export const headPath: Path = pathOf(['head'])
 const morePath = pathOf(['more'])
 
 /** What a cell of a case is, as far as somebody is told of it. */
@@ -291,7 +307,7 @@ export function caseCell(path: Path): CaseCell | undefined {
   return what === 'b' ? 'branch' : what === 'd' ? 'decision' : undefined
 }
 
-function branchPath({ origin, seq }: Dot): Path {
+export function branchPath({ origin, seq }: Dot): Path {
   return pathOf(['b', origin, seq])
 }
 
@@ -459,13 +475,9 @@ export const caseType: CrdtType<null> = {
       parameters: ['deciding'],
       run(cells, change, args) {
         const { choice, reason, settles, over, revision } = args['deciding'] as Deciding
-        const { kind, branch, value, action } = choice
         if (cells.get(morePath).length > 0) change.remove(morePath)
         change.put(pathOf(['d', change.origin, change.seq]), {
-          kind,
-          ...(branch !== undefined && { branch: [branch.origin, branch.seq] }),
-          ...(value !== undefined && { value }),
-          ...(action !== undefined && { action }),
+          ...choiceValue(choice),
           agent: change.agent,
           time: change.time,
           reason: reason ?? null,

@@ -10,10 +10,11 @@ import { dotName } from './case.ts'
 import type { Branch, Case, Choice, Part } from './case.ts'
 import { belowLog } from './below-log.ts'
 import { valueIn } from './deed.ts'
+import type { Handling } from './queue.ts'
 import type { Decider, RuleKind, SafeOutcome, Severity } from './rule.ts'
 import { ruleKind } from './rules/table.ts'
 
-export interface Conflict {
+export interface Conflict extends Handling {
   readonly space: string
   readonly id: string
   readonly rule: string
@@ -92,12 +93,13 @@ export interface DecisionEvidence {
   readonly settles: readonly Dot[]
 }
 
-export function evidenceOf(space: string, known: Case, repeats: number): Conflict {
+export function evidenceOf(space: string, known: Case, repeats: number, handling: Handling): Conflict {
   const kind: Partial<RuleKind> | undefined = known.kind === belowLog.name ? belowLog : ruleKind(known.kind)
   const { branches, decisions, unsettled } = known
   const isRepeated = repeats >= limits.repeatedConflicts
   const times = branches.map(({ time }) => timeToMs(time))
   return {
+    ...handling,
     space,
     id: known.id,
     rule: known.rule,

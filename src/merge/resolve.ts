@@ -19,6 +19,12 @@ function wrong(message: string): SkeinError {
   return new SkeinError('invalid_argument', `resolve: ${message}`)
 }
 
+/** Who decides, or proposes, does so on what he has looked at. */
+export function checkRevision({ id, revision }: Case, seen: string): void {
+  if (revision === seen) return
+  throw new SkeinError('conflict_changed', `conflict ${id} is at revision ${revision}`, { id, revision })
+}
+
 /** Checks a choice against the case: it comes from outside. */
 export function checkChoice(known: Case, choice: Choice): void {
   const { kind, branch, value, action } = choice

@@ -27,13 +27,29 @@ export function caseIdOf(key: string): string | undefined {
   return key.startsWith(casePrefix) ? key.slice(casePrefix.length) : undefined
 }
 
+const queuePrefix = '\u0000queue/'
+
+/** What is said of a case while it is open. */
+export function queueKey(id: string): string {
+  return queuePrefix + id
+}
+
+/** The id of the case that a queue is about. */
+export function queueIdOf(key: string): string | undefined {
+  return key.startsWith(queuePrefix) ? key.slice(queuePrefix.length) : undefined
+}
+
 /** Every decision on one subject under one rule, over all its cases. */
 export function threadKey(id: string): string {
   return threadPrefix + id
 }
 
 /** They stand in no table of types: whoever does not know them keeps their cells as they are. */
-export const systemTypes: { readonly rules: TypeId; readonly case: TypeId } = { rules: 200, case: 201 }
+export const systemTypes: { readonly rules: TypeId; readonly case: TypeId; readonly queue: TypeId } = {
+  rules: 200,
+  case: 201,
+  queue: 202,
+}
 
 /** 32 hexadecimal digits that name a value, the same everywhere. */
 export function digestOf(value: Value): string {

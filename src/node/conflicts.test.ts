@@ -6,7 +6,7 @@ import { openMemoryStore } from '../store/memory.ts'
 import type { Store } from '../store/store.ts'
 import { openWsTransport } from '../transport/ws.ts'
 import type { ConflictEvent } from '../replica/conflicts.ts'
-import type { ConflictGap } from './conflicts.ts'
+import type { ConflictGap, ConflictOptions } from './conflicts.ts'
 import { defineSpace } from './define-space.ts'
 import { SkeinNode } from './node.ts'
 
@@ -88,6 +88,66 @@ test('[M9] a conflict is listed on every node, decided on one, and closed on all
   expect(await left.conflicts.stats()).toMatchObject([
     { space: 's', open: 0, settled: 1, pending: 0, rulesVersion: 1, rules: ['field', 'effect'], notEvaluated: [] },
   ])
+})
+
+test('[M20] a conflict is noted, assigned, put off and proposed on, and lists are filtered by it', async () => {
+  const [left, right, { id, revision }] = await clash()
+  await until(() => right.conflicts.get(id))
+  await right.conflicts.ack(id, { agent: 'ada', reason: 'looking' }).reached({ peers: 1 })
+  await until(() => (left.conflicts.get(id)?.acknowledged?.agent === 'ada' ? true : undefined))
+  expect(left.conflicts.ack(id, { agent: 'ada' }).changed).toBe(false)
+  left.conflicts.assign(id, { to: 'ada', agent: 'boss' })
+  left.conflicts.propose(id, {
+    revision,
+    choice: { kind: 'keep-both' },
+    confidence: 0.7,
+    agent: 'model',
+    reason: 'both are',
+  })
+  expect(left.conflicts.get(id)).toMatchObject({
+    state: 'open',
+    stage: 'proposed',
+    owner: 'ada',
+    proposals: [{ agent: 'model', choice: { kind: 'keep-both' }, confidence: 0.7, reason: 'both are', revision }],
+  })
+  const count = async (options: ConflictOptions): Promise<number> =>
+    (await Array.fromAsync(left.conflicts.list(options))).length
+  expect(await count({ owner: 'ada', stage: 'proposed', severity: 'medium', prefix: 't-', overdue: false })).toBe(1)
+  for (const none of [
+    { owner: 'bob' },
+    { stage: 'open' },
+    { severity: 'high' },
+    { prefix: 'u-' },
+    { overdue: true },
+    { state: 'settled' },
+  ] as const) {
+    expect(await count(none)).toBe(0)
+  }
+  left.conflicts.snooze(id, { forMs: 60_000, agent: 'ada' })
+  expect(await count({ stage: 'snoozed' })).toBe(1)
+  left.conflicts.snooze(id, { untilMs: 0 })
+  left.conflicts.assign(id, { to: null })
+  expect(left.conflicts.get(id)).toMatchObject({ stage: 'proposed', owner: undefined, snoozed: undefined })
+  left.conflicts.resolve(id, { revision, choice: { kind: 'dismiss' } })
+  expect(await count({ stage: 'dismissed' })).toBe(1)
+  const refused = (work: () => unknown, code: string): void => expect(work).toThrow(expect.objectContaining({ code }))
+  refused(() => left.conflicts.ack(id), 'conflict_settled')
+  refused(() => left.conflicts.assign(id, { to: '' }), 'invalid_key')
+  refused(() => left.conflicts.assign(id, {} as never), 'invalid_key')
+  refused(() => left.conflicts.snooze(id, { forMs: 1, untilMs: 1 } as never), 'invalid_argument')
+  refused(() => left.conflicts.snooze(id, {} as never), 'invalid_argument')
+  refused(() => left.conflicts.snooze(id, { forMs: 1e15 }), 'invalid_argument')
+  const proposal = { revision, choice: { kind: 'dismiss' } } as const
+  refused(() => left.conflicts.propose(id, { ...proposal, confidence: 2 }), 'invalid_argument')
+  refused(() => left.conflicts.propose(id, proposal), 'conflict_settled')
+  await expect(count({ stage: 'none' } as never)).rejects.toMatchObject({ code: 'invalid_argument' })
+})
+
+test('[M20] a proposal is about the revision that was looked at, and must fit the conflict', async () => {
+  const [left, , { id, revision }] = await clash()
+  const refused = (work: () => unknown, code: string): void => expect(work).toThrow(expect.objectContaining({ code }))
+  refused(() => left.conflicts.propose(id, { revision: 'old', choice: { kind: 'dismiss' } }), 'conflict_changed')
+  refused(() => left.conflicts.propose(id, { revision, choice: { kind: 'pick' } }), 'invalid_argument')
 })
 
 test('[M10] what the system keeps is in no listing, no watch and under no key of a program', async () => {

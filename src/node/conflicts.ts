@@ -6,13 +6,19 @@ import { SkeinError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import type { Choice } from '../merge/case.ts'
 import type { Conflict } from '../merge/evidence.ts'
+import { roundOf, stages } from '../merge/queue.ts'
+import type { Stage } from '../merge/queue.ts'
+import { checkChoice, checkRevision } from '../merge/resolve.ts'
+import { severities } from '../merge/rule.ts'
+import type { Severity } from '../merge/rule.ts'
 import type { RuleSet } from '../merge/rule-set.ts'
 import { caseIdOf, casePrefix } from '../merge/system.ts'
-import type { ConflictEvent, Conflicts } from '../replica/conflicts.ts'
+import type { ConflictEvent, Conflicts, Saying } from '../replica/conflicts.ts'
+import type { Committed } from '../replica/replica.ts'
 import type { Space } from '../replica/space.ts'
 import { Receipt } from './receipt.ts'
 import type { Durability } from './receipt.ts'
-import { checkOptions, checkSettings } from './space-handle.ts'
+import { checkName, checkOptions, checkSettings } from './space-handle.ts'
 import type { SpaceHost } from './space-handle.ts'
 
 export interface ConflictOptions {
@@ -20,18 +26,43 @@ export interface ConflictOptions {
   readonly space?: string
   /** `open` unless told otherwise. */
   readonly state?: 'open' | 'settled' | 'all'
+  /** How far it has come, more exactly; `resolved` and `dismissed` need no `state` beside them. */
+  readonly stage?: Stage
   readonly rule?: string
+  readonly severity?: Severity
+  readonly owner?: string
+  /** One of its entries has a key that starts so. */
+  readonly prefix?: string
+  /** Only those whose time is over, or only the others. */
+  readonly overdue?: boolean
 }
 
-export interface ResolveOptions {
+/** What every call on one conflict takes. */
+export interface ConflictCall {
   /** Where the conflict is; without it every space is asked. */
   readonly space?: string
-  /** The revision that was looked at: the decision holds for that, or not at all. */
-  readonly revision: string
-  readonly choice: Choice
   readonly agent?: string
   readonly reason?: string
   readonly durability?: Durability
+}
+
+export interface AssignOptions extends ConflictCall {
+  /** Whose it is from now on; null for nobody's. */
+  readonly to: string | null
+}
+
+/** Until then, or for so long: one of the two. A time that is over ends it. */
+export type SnoozeOptions = ConflictCall & ({ readonly untilMs: number } | { readonly forMs: number })
+
+export interface ResolveOptions extends ConflictCall {
+  /** The revision that was looked at: the decision holds for that, or not at all. */
+  readonly revision: string
+  readonly choice: Choice
+}
+
+export interface ProposeOptions extends ResolveOptions {
+  /** How sure whoever proposes is, from 0 to 1. */
+  readonly confidence?: number
 }
 
 /** A reader was too slow, and events were dropped: list the conflicts instead. */
@@ -61,6 +92,7 @@ interface Feed {
 }
 
 const states: readonly unknown[] = ['open', 'settled', 'all']
+const callOptions = ['space', 'agent', 'reason', 'durability'] as const
 
 export class NodeConflicts {
   readonly #host: SpaceHost
@@ -74,19 +106,15 @@ export class NodeConflicts {
 
   /** Conflicts with their evidence, space by space. */
   async *list(options: ConflictOptions = {}): AsyncGenerator<Conflict, void, void> {
-    const { space, state = 'open', rule } = checkOptions(options, ['space', 'state', 'rule'])
-    if (!states.includes(state)) throw new SkeinError('invalid_argument', 'state must be open, settled or all')
-    for (const each of this.#spaces(space)) {
-      for await (const conflict of this.#all(each)) {
-        if ((state === 'all' || conflict.state === state) && (rule === undefined || conflict.rule === rule))
-          yield conflict
-      }
+    const wanted = filterOf(options)
+    for (const each of this.#spaces(options.space)) {
+      for await (const conflict of this.#all(each)) if (wanted(conflict)) yield conflict
     }
   }
 
   get(id: string, options: { readonly space?: string } = {}): Conflict | undefined {
     for (const space of this.#spaces(checkOptions(options, ['space']).space)) {
-      const conflict = this.#conflicts.evidence(this.#host.replica.read(space), checkId(id))
+      const conflict = this.#conflicts.evidence(this.#host.replica.read(space), checkId(id), this.#host.now())
       if (conflict !== undefined) return conflict
     }
     return undefined
@@ -97,24 +125,77 @@ export class NodeConflicts {
    * `conflict_changed` where there is another branch by now.
    */
   resolve(id: string, options: ResolveOptions): Receipt {
-    const { space, revision, choice, ...rest } = checkOptions(options, [
-      'space',
+    const { revision, choice, ...rest } = checkOptions(options, ['revision', 'choice', ...callOptions])
+    checkDecision(revision, choice)
+    return this.#write(id, rest, (space, agent, reason, nowMs) =>
+      this.#conflicts.resolve(space, id, { choice, revision, agent, reason }, nowMs),
+    )
+  }
+
+  /** Takes note of a conflict: whoever lists them sees that somebody has. Holds until it was settled and opens again. */
+  ack(id: string, options: ConflictCall = {}): Receipt {
+    return this.#say(id, checkOptions(options, callOptions), 'acknowledge', (known) => ({ round: roundOf(known) }))
+  }
+
+  /** Says whose it is. */
+  assign(id: string, options: AssignOptions): Receipt {
+    const { to, ...rest } = checkOptions(options, ['to', ...callOptions])
+    if (to !== null) checkName(to, 'agent name', limits.agentBytes)
+    return this.#say(id, rest, 'assign', () => ({ to: to ?? undefined }))
+  }
+
+  /** Puts it off: until then it troubles nobody, and is not overdue. */
+  snooze(id: string, options: SnoozeOptions): Receipt {
+    const { untilMs, forMs, ...rest } = checkOptions(
+      options as ConflictCall & Partial<Record<'untilMs' | 'forMs', number>>,
+      ['untilMs', 'forMs', ...callOptions],
+    )
+    const nowMs = this.#host.now()
+    const until = untilMs ?? nowMs + (forMs ?? Number.NaN)
+    if ((untilMs === undefined) === (forMs === undefined) || !Number.isSafeInteger(until) || until < 0) {
+      throw new SkeinError('invalid_argument', 'untilMs or forMs: one of them, a whole number of milliseconds from 0')
+    }
+    if (until > nowMs + limits.ttlMs) throw new SkeinError('invalid_argument', 'snooze: that is too far away')
+    return this.#say(id, rest, 'snooze', (known) => ({ until, round: roundOf(known) }))
+  }
+
+  /** Puts a decision before whoever decides: it is recorded as a proposal, and changes nothing else. */
+  propose(id: string, options: ProposeOptions): Receipt {
+    const { revision, choice, confidence, ...rest } = checkOptions(options, [
       'revision',
       'choice',
-      'agent',
-      'reason',
-      'durability',
+      'confidence',
+      ...callOptions,
     ])
-    if (typeof revision !== 'string') throw new SkeinError('invalid_argument', 'revision is a string, as it was read')
-    if (typeof choice !== 'object' || choice === null) throw new SkeinError('invalid_argument', 'choice is an object')
-    const { agent, reason, durability } = checkSettings(rest)
+    checkDecision(revision, choice)
+    if (confidence !== undefined && !(confidence >= 0 && confidence <= 1)) {
+      throw new SkeinError('invalid_argument', 'confidence is a number from 0 to 1')
+    }
+    return this.#say(id, rest, 'propose', (known) => {
+      checkRevision(known, revision)
+      checkChoice(known, choice)
+      return { proposing: { choice, revision, confidence } }
+    })
+  }
+
+  #say(id: string, call: ConflictCall, name: Saying['name'], args: Saying['args']): Receipt {
+    return this.#write(id, call, (space, agent, reason, nowMs) =>
+      this.#conflicts.say(space, id, { name, args, agent, reason }, nowMs),
+    )
+  }
+
+  #write(
+    id: string,
+    { space, ...settings }: ConflictCall,
+    write: (space: Space, agent: string, reason: string | undefined, nowMs: number) => Committed<unknown>,
+  ): Receipt {
+    const { agent, reason, durability } = checkSettings(settings)
     const host = this.#host
     const asked = durability ?? host.settings.durability
     host.writable(asked)
     const found = this.#spaces(space).find((each) => this.#conflicts.case(host.replica.read(each), checkId(id)))
     if (found === undefined) throw new SkeinError('unknown_conflict', `there is no conflict ${id}`, { id })
-    const by = agent ?? host.settings.agent
-    const { dot, batch } = this.#conflicts.resolve(found, id, { choice, revision, agent: by, reason }, host.now())
+    const { dot, batch } = write(found, agent ?? host.settings.agent, reason, host.now())
     if (dot === undefined) return new Receipt(host, undefined, undefined, dot, host.settled(found, asked))
     host.wrote(batch, asked)
     return new Receipt(host, undefined, found, dot, batch)
@@ -200,12 +281,13 @@ export class NodeConflicts {
     const told = new Set<string>()
     for (const id of this.#conflicts.pending(space)) {
       told.add(id)
-      const conflict = this.#conflicts.evidence(space, id)
+      const conflict = this.#conflicts.evidence(space, id, this.#host.now())
       if (conflict !== undefined) yield conflict
     }
     for await (const { key } of this.#host.entries(space, casePrefix, '')) {
       const id = caseIdOf(key)
-      const conflict = id === undefined || told.has(id) ? undefined : this.#conflicts.evidence(space, id)
+      const conflict =
+        id === undefined || told.has(id) ? undefined : this.#conflicts.evidence(space, id, this.#host.now())
       if (conflict !== undefined) yield conflict
     }
   }
@@ -218,6 +300,45 @@ export class NodeConflicts {
     if (space !== undefined) return [space]
     throw new SkeinError('invalid_argument', `there is no space ${name} on this node`, { space: name })
   }
+}
+
+/** Checks a filter, and makes a question of it. */
+function filterOf(options: ConflictOptions): (conflict: Conflict) => boolean {
+  const { stage, rule, severity, owner, prefix, overdue, ...rest } = checkOptions(options, [
+    'space',
+    'state',
+    'stage',
+    'rule',
+    'severity',
+    'owner',
+    'prefix',
+    'overdue',
+  ])
+  const state = rest.state ?? (stage === 'resolved' || stage === 'dismissed' ? 'settled' : 'open')
+  oneOf(state, states, 'state')
+  if (stage !== undefined) oneOf(stage, stages, 'stage')
+  if (severity !== undefined) oneOf(severity, severities, 'severity')
+  if (prefix !== undefined && typeof prefix !== 'string') throw new SkeinError('invalid_argument', 'prefix is a string')
+  if (overdue !== undefined && typeof overdue !== 'boolean') {
+    throw new SkeinError('invalid_argument', 'overdue is true or false')
+  }
+  return (conflict) =>
+    (state === 'all' || conflict.state === state) &&
+    (stage === undefined || conflict.stage === stage) &&
+    (rule === undefined || conflict.rule === rule) &&
+    (severity === undefined || conflict.severity === severity) &&
+    (owner === undefined || conflict.owner === owner) &&
+    (prefix === undefined || conflict.keys.some((key) => key.startsWith(prefix))) &&
+    (overdue === undefined || conflict.overdue === overdue)
+}
+
+function oneOf(given: unknown, known: readonly unknown[], name: string): void {
+  if (!known.includes(given)) throw new SkeinError('invalid_argument', `${name} must be one of ${known.join(', ')}`)
+}
+
+function checkDecision(revision: unknown, choice: unknown): void {
+  if (typeof revision !== 'string') throw new SkeinError('invalid_argument', 'revision is a string, as it was read')
+  if (typeof choice !== 'object' || choice === null) throw new SkeinError('invalid_argument', 'choice is an object')
 }
 
 function checkId(id: unknown): string {

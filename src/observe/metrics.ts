@@ -58,7 +58,7 @@ export const metricTable = {
   },
   conflicts_total: {
     kind: 'counter',
-    help: 'Conflicts as this node heard of them: opened, grown by a branch, reopened, settled.',
+    help: 'Conflicts as this node heard of them: opened, grown by a branch, reopened, settled, and what was said of them.',
     labels: ['rule', 'outcome'],
   },
   members: { kind: 'gauge', help: 'Members that this node knows of, by what it thinks of them.', labels: ['state'] },

@@ -147,7 +147,7 @@ function differences(history: History): string[] {
   const ids = first.ids()
   for (const id of ids) if (!expected.has(id)) wrong.push(`${id} is raised and is none`)
   for (const [id, { branches, isOpen, about }] of expected) {
-    const conflict = first.conflicts.evidence(first.space, id)
+    const conflict = first.conflicts.evidence(first.space, id, history.nowMs)
     if (conflict === undefined) {
       wrong.push(`${about} ${id} with ${[...branches].map(short).join(' ')} is missing`)
       continue

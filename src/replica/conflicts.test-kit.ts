@@ -10,12 +10,13 @@ import { record } from '../crdt/types/record.ts'
 import { typeOf } from '../crdt/types/table.ts'
 import type { Choice } from '../merge/case.ts'
 import type { Conflict } from '../merge/evidence.ts'
+import { roundOf } from '../merge/queue.ts'
 import { declareRules } from '../merge/rule-set.ts'
 import type { RuleDeclaration } from '../merge/rule-set.ts'
 import { caseIdOf } from '../merge/system.ts'
 import { joining, noCells } from './adoption.ts'
 import { Conflicts, findingRows } from './conflicts.ts'
-import type { ConflictEvent } from './conflicts.ts'
+import type { ConflictEvent, Saying } from './conflicts.ts'
 import { entryKeyOf, spaceRange, table } from './row-keys.ts'
 import type { Replica } from './replica.ts'
 import { MapRows, cellsOf, commit, openReplica } from './rows.test-kit.ts'
@@ -191,11 +192,18 @@ export class Site {
   }
 
   all(): Conflict[] {
-    return this.ids().map((id) => this.conflicts.evidence(this.space, id) as Conflict)
+    return this.ids().map((id) => this.conflicts.evidence(this.space, id, this.#history.nowMs) as Conflict)
   }
 
   open(): Conflict[] {
     return this.all().filter(({ state }) => state === 'open')
+  }
+
+  /** Says something of the one case that there is; false where it said what holds already. */
+  say(name: Saying['name'], args: object, agent: string = `agent-${this.node[0]}`, reason?: string): boolean {
+    const [id = ''] = this.ids()
+    const saying: Saying = { name, agent, reason, args: (known) => ({ round: roundOf(known), ...args }) }
+    return this.conflicts.say(this.space, id, saying, ++this.#history.nowMs).dot !== undefined
   }
 
   settle(id: string, choice: Choice, reason?: string, agent: string = `agent-${this.node[0]}`): string {

@@ -40,12 +40,14 @@ import { evidenceOf } from '../merge/evidence.ts'
 import type { Conflict } from '../merge/evidence.ts'
 import { Finder } from '../merge/finder.ts'
 import { Holds, heldBy } from '../merge/holds.ts'
+import { handlingOf, queueCell, queueCells, queueType, usualDueMs } from '../merge/queue.ts'
+import type { QueueCell } from '../merge/queue.ts'
+import { checkChoice, checkRevision, settle } from '../merge/resolve.ts'
 import { Turns } from '../merge/turns.ts'
-import { checkChoice, settle } from '../merge/resolve.ts'
 import type { Severity } from '../merge/rule.ts'
 import { noRules, rulesIn, rulesType } from '../merge/rule-set.ts'
 import type { RuleSet } from '../merge/rule-set.ts'
-import { caseIdOf, caseKey, digestOf, isSystemKey, rulesKey, threadKey } from '../merge/system.ts'
+import { caseIdOf, caseKey, digestOf, isSystemKey, queueIdOf, queueKey, rulesKey, threadKey } from '../merge/system.ts'
 import type { Replicated } from '../merge/window.ts'
 import type { Applied, Committed, Replica } from './replica.ts'
 import { localKey, prefixRange } from './row-keys.ts'
@@ -67,9 +69,9 @@ export interface ConflictEvent {
   readonly severity: Severity
   /**
    * `opened`: it is new here. `grown`: it has a branch more. `reopened`: one that was decided has, or was decided twice,
-   * differently.
+   * differently. The others: somebody said something of it.
    */
-  readonly change: 'opened' | 'grown' | 'reopened' | 'settled'
+  readonly change: 'opened' | 'grown' | 'reopened' | 'settled' | QueueCell
   /** Written here, rather than received. */
   readonly local: boolean
 }
@@ -78,6 +80,14 @@ export interface Resolution {
   readonly choice: Choice
   /** The revision that was looked at. */
   readonly revision: string
+  readonly agent: string
+  readonly reason: string | undefined
+}
+
+/** Something that is said of an open case: an operation of its queue. */
+export interface Saying {
+  readonly name: 'acknowledge' | 'assign' | 'snooze' | 'propose'
+  args(known: Case): Readonly<Record<string, unknown>>
   readonly agent: string
   readonly reason: string | undefined
 }
@@ -239,9 +249,28 @@ export class Conflicts {
     return readCase(id, space.entry(caseKey(id)).cells(caseType.id), found)
   }
 
-  evidence(space: Space, id: string): Conflict | undefined {
+  evidence(space: Space, id: string, nowMs: number): Conflict | undefined {
     const known = this.case(space, id)
-    return known && evidenceOf(space.name, known, this.#thread(space, known).length)
+    if (known === undefined) return undefined
+    const cells = space.entry(caseKey(id)).cells(caseType.id)
+    const said = space.entry(queueKey(id)).cells(queueType.id)
+    const handling = handlingOf(known, cells, said, usualDueMs, nowMs)
+    return evidenceOf(space.name, known, this.#thread(space, known).length, handling)
+  }
+
+  /** Writes into the queue of an open case, and with it what was found of the case here and stands in none yet. */
+  say(space: Space, id: string, saying: Saying, nowMs: number): Committed<void> {
+    const known = this.case(space, id)
+    if (known === undefined) throw new SkeinError('unknown_conflict', `there is no conflict ${id}`, { id })
+    if (known.state === 'settled') throw new SkeinError('conflict_settled', `conflict ${id} is settled`, { id })
+    const { name, agent, reason } = saying
+    const args = { ...saying.args(known), reason }
+    const operation = queueType.operations[name] as NonNullable<(typeof queueType.operations)[string]>
+    return this.#config.replica.transact(space, { nowMs, agent, reason }, (change) => {
+      const found = this.#pendingOf(this.#desk(space), id)
+      if (found !== undefined) this.#run(change, space.entry(caseKey(id)), 'open', { finding: found })
+      change.run(space.entry(queueKey(id)), queueType, operation, args)
+    })
   }
 
   /** Ids of cases of which only this node knows so far. */
@@ -260,12 +289,7 @@ export class Conflicts {
     )
     if (isSame) return { result: 'known', dot: undefined, batch: 0 }
     if (known.state === 'settled') throw new SkeinError('conflict_settled', `conflict ${id} is settled`, { id })
-    if (known.revision !== revision) {
-      throw new SkeinError('conflict_changed', `conflict ${id} is at revision ${known.revision}`, {
-        id,
-        revision: known.revision,
-      })
-    }
+    checkRevision(known, revision)
     checkChoice(known, choice)
     const { replica } = this.#config
     return replica.transact(space, { nowMs, agent, reason }, (change) => {
@@ -377,15 +401,18 @@ export class Conflicts {
   /** Cells of the system's own changed: rules, or cases. */
   #system(desk: Desk, delta: Delta, own: boolean, nowMs: number): void {
     const { space } = desk
-    const news = new Map<string, Set<CaseCell>>()
-    for (const { key, path } of delta.writes) {
+    const news = new Map<string, Set<CaseCell | QueueCell>>()
+    for (const { key, path, value } of delta.writes) {
       if (key === rulesKey) this.#setRules(desk)
-      const id = caseIdOf(key)
+      const queued = queueIdOf(key)
+      const id = queued ?? caseIdOf(key)
       if (id === undefined) continue
       let cells = news.get(id)
-      if (cells === undefined) news.set(id, (cells = new Set<CaseCell>()))
+      if (cells === undefined) news.set(id, (cells = new Set<CaseCell | QueueCell>()))
+      const said = queued !== undefined && value !== undefined ? queueCell(path) : undefined
+      if (said !== undefined) cells.add(said)
       // What another has written too is no news.
-      const cell = caseCell(path)
+      const cell = queued === undefined ? caseCell(path) : undefined
       if (cell !== undefined && space.entry(key).cells(caseType.id).get(path).length === 1) cells.add(cell)
     }
     for (const [id, cells] of news) {
@@ -402,10 +429,11 @@ export class Conflicts {
         this.#config.event({ space: space.name, id, rule, severity, change, local: own })
       if (!isNew || safe === 'hold') this.#hold(desk, id)
       if (cells.has('head')) tell('opened')
+      for (const said of queueCells) if (cells.has(said)) tell(said)
       if (known === undefined) continue
       const { state, decisions } = known
       if (cells.has('decision')) tell(state === 'settled' ? 'settled' : 'reopened')
-      else if (state === 'open') tell(decisions.length > 0 ? 'reopened' : 'grown')
+      else if (cells.has('branch') && state === 'open') tell(decisions.length > 0 ? 'reopened' : 'grown')
     }
   }
 
