@@ -37,7 +37,10 @@ export type {
 } from './node/conflicts.ts'
 export type { BranchEvidence, Conflict, DecisionEvidence, Difference, PartEvidence } from './merge/evidence.ts'
 export type { Choice } from './merge/case.ts'
-export type { Handling, Proposal, Said, Stage } from './merge/queue.ts'
+export type { Compensation, Handling, Notice, Proposal, Said, Stage } from './merge/queue.ts'
+export type { PolicyDeclaration, WorkflowDeclaration } from './merge/policy.ts'
+export type { ActionBody, NoticeBody, ResolverAnswer, ResolverBody } from './node/workflow/driver.ts'
+export type { CommandOptions, TargetOptions, WebhookOptions, WorkflowOptions } from './node/workflow/options.ts'
 export type { ConflictEvent } from './replica/conflicts.ts'
 export type { RuleDeclaration, RuleSet } from './merge/rule-set.ts'
 

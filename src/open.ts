@@ -10,6 +10,8 @@ import type { Durability } from './node/receipt.ts'
 import { parseFleetKeys } from './node/security/fleet-key.ts'
 import { ephemeralIdentity, openIdentity } from './node/security/identity.ts'
 import { checkDurability, checkName, checkOptions } from './node/space-handle.ts'
+import { endpointsOf } from './node/workflow/options.ts'
+import type { WorkflowOptions } from './node/workflow/options.ts'
 import { limits } from './base/limits.ts'
 import { openLevelStore } from './store/level.ts'
 import { openMemoryStore } from './store/memory.ts'
@@ -65,6 +67,8 @@ export interface OpenOptions {
   readonly roster?: 'auto' | 'manual'
   /** Carriers of the program's own, in place of the WebSocket one. */
   readonly transports?: readonly Transport[]
+  /** Whom to tell of conflicts, whom to ask about them, and what can undo what they have done. */
+  readonly conflicts?: WorkflowOptions
   /** What happens in the node, for logs and metrics. */
   readonly observer?: Observer
   /** What transports tell of connections that were refused or ended badly. */
@@ -91,6 +95,7 @@ const known: ReadonlySet<string> = new Set([
   'spaces',
   'roster',
   'transports',
+  'conflicts',
   'observer',
   'tell',
 ] satisfies (keyof OpenOptions)[])
@@ -115,6 +120,7 @@ export async function openNode(options: OpenOptions): Promise<SkeinNode> {
     if (!(typeof value === 'number' && value >= 0)) throw invalid(`${name} must be a number from 0`)
   }
   const networking = networkingOf(options)
+  const workflow = options.conflicts && endpointsOf(options.conflicts)
   const { observer } = options
   let opened: SkeinNode | undefined
   const store = dir === undefined ? openMemoryStore() : await openLevelStore({ dir, onDamage })
@@ -135,6 +141,7 @@ export async function openNode(options: OpenOptions): Promise<SkeinNode> {
       fresh: () => randomBytes(8).toString('hex'),
       now: Date.now,
       ...(network && { network }),
+      ...(workflow && { workflow }),
       ...(observer && { observer }),
     })
     return opened

@@ -397,6 +397,12 @@ export const errorTable = {
     retry: false,
     action: 'Settle the conflict that `conflict` names, or wait until somebody has; then write.',
   },
+  not_entitled: {
+    meaning: 'The rule leaves the decision to a person, and the agent is none of those whom the space names.',
+    state: 'unchanged',
+    retry: false,
+    action: 'Propose it, and let a person decide; or add the agent to `people` of the space.',
+  },
   conflict_changed: {
     meaning: 'The conflict has another branch or decision than the revision that was looked at.',
     state: 'unchanged',

@@ -185,6 +185,10 @@ export const limits = {
   windowTouches: 200_000,
   /** Proposals on one conflict. A guess: whoever decides reads no more. */
   caseProposals: 32,
+  /** Conflicts that one notice tells of together; a greater storm comes in several. */
+  noticeConflicts: 1000,
+  /** Bytes of what a webhook, a command or a resolver answers. */
+  answerBytes: 262_144,
   /** Conflicts that are written in one delta: a storm comes in pieces. */
   casesAtOnce: 250,
   /** Findings of a node in memory that are not in a case yet; beyond, their rows wait for a restart, or for another finder. A guess. */

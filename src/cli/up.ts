@@ -7,10 +7,12 @@ import { writeFileSync } from 'node:fs'
 import { SkeinError } from '../base/errors.ts'
 import type { Config } from '../node/config.ts'
 import { endpointText, isLoopback } from '../node/config-values.ts'
-import type { ListenAt } from '../node/config-values.ts'
+import type { EndpointAt, ListenAt } from '../node/config-values.ts'
 import { createHttp } from '../node/http/http.ts'
 import type { HttpServer } from '../node/http/http.ts'
 import type { SkeinNode } from '../node/node.ts'
+import type { NoticeBody } from '../node/workflow/driver.ts'
+import type { CommandOptions, WebhookOptions, WorkflowOptions } from '../node/workflow/options.ts'
 import { answersIn, gaugesOf, observerOf } from '../node/observer.ts'
 import { rights } from '../node/security/caller.ts'
 import { TokenStore } from '../node/security/tokens.ts'
@@ -101,6 +103,7 @@ async function start(config: Config, onDamage: 'refuse' | 'set-aside', log: Log)
     ...(tls !== undefined && { tls }),
     zone,
     spaces,
+    conflicts: workflowOf(config, log),
     observer: observerOf({ log, metrics, tracing: openTracing(dir) }),
     tell(event) {
       // What this node dialled in vain is told as such, once for each address.
@@ -123,6 +126,35 @@ async function start(config: Config, onDamage: 'refuse' | 'set-aside', log: Log)
     await node.close()
     throw error
   }
+}
+
+/** Whom the settings name to be told, asked and called. */
+function workflowOf(config: Config, log: Log): WorkflowOptions {
+  const { conflictTargets, conflictResolvers, conflictActions, conflictSecret: secret } = config
+  const called = (at: EndpointAt): WebhookOptions | CommandOptions => {
+    if (at.kind === 'command') return { command: at.command }
+    const url = at.kind === 'webhook' ? at.url : ''
+    return { url, ...(secret !== undefined && { secret }), allowPrivate: config.conflictPrivate === 'on' }
+  }
+  const tell = (notice: NoticeBody): void => {
+    const about = notice.event === 'conflict' ? notice.conflict : notice
+    log.node.warn({ notice: about }, notice.event === 'conflict' ? notice.conflict.says : 'conflicts, told together')
+  }
+  const byName = (all: Config['conflictActions']): Record<string, WebhookOptions | CommandOptions> =>
+    Object.fromEntries(all.map(({ name, at }) => [name, called(at)]))
+  return {
+    targets: conflictTargets.map((at) =>
+      at.kind === 'log' ? { name: 'log', tell } : { name: shortName(at), ...called(at) },
+    ),
+    resolvers: byName(conflictResolvers),
+    actions: byName(conflictActions),
+  }
+}
+
+/** A URL may hold a secret, and what a target is called is on record everywhere. */
+function shortName(at: EndpointAt): string {
+  if (at.kind === 'webhook') return new URL(at.url).host
+  return at.kind === 'command' ? (at.command[0] ?? '') : 'log'
 }
 
 function addressOf(listen: ListenAt, { transport }: Config, isSecure: boolean): string {

@@ -6,6 +6,7 @@
  *   ['owner']           whose it is
  *   ['snooze']          until when nobody is to be troubled with it
  *   ['p', origin, seq]  a proposal: a choice, by whom, why, and how sure he is
+ *   ['e', name]         an errand outside, which one node runs: taken, done or failed, by which node, and what came of it
  *
  * Of two that were said at once the later holds, by (time, dot), everywhere alike. Taking note and putting off hold for one
  * *round*, the decisions that had been made by then: a case that was settled and opens again is news to everybody.
@@ -58,6 +59,35 @@ export interface Proposal extends Said {
   readonly isStale: boolean
 }
 
+/** What one node does for all, outside: somebody is told, a resolver is asked, an action is run. */
+export interface Mark extends Said {
+  readonly name: string
+  readonly state: 'taken' | 'done' | 'failed'
+  readonly node: string
+  /** A receipt, or why it failed. */
+  readonly result: Value | undefined
+}
+
+/** Somebody was told of it. */
+export interface Notice {
+  /** 0 for the first target; the next ones are told when it is overdue. */
+  readonly level: number
+  readonly state: Mark['state']
+  readonly node: string
+  readonly at: number
+}
+
+/** An action that was to undo something, and what came of it. */
+export interface Compensation {
+  /** The same for whoever runs it and however often: what is done under one key is to be done once. */
+  readonly key: string
+  readonly state: Mark['state']
+  readonly node: string
+  readonly at: number
+  readonly receipt: Value | undefined
+  readonly failure: string | undefined
+}
+
 export interface Handling {
   readonly stage: Stage
   readonly owner: string | undefined
@@ -65,6 +95,8 @@ export interface Handling {
   readonly acknowledged: Said | undefined
   readonly snoozed: (Said & { readonly untilMs: number }) | undefined
   readonly proposals: readonly Proposal[]
+  readonly notices: readonly Notice[]
+  readonly compensations: readonly Compensation[]
   /** Since when it has been open, this time. Wall-clock milliseconds. */
   readonly raisedAt: number
   /** Until when somebody is to have decided. */
@@ -88,19 +120,44 @@ const ownerPath = pathOf(['owner'])
 const snoozePath = pathOf(['snooze'])
 
 /** What a cell of the queue is, as far as somebody is told of it. */
-export type QueueCell = 'acknowledged' | 'assigned' | 'snoozed' | 'proposed'
+export type QueueCell = 'acknowledged' | 'assigned' | 'snoozed' | 'proposed' | 'notified' | 'compensated'
+export const queueCells: readonly QueueCell[] = [
+  'acknowledged',
+  'assigned',
+  'snoozed',
+  'proposed',
+  'notified',
+  'compensated',
+]
 
-export const queueCells: readonly QueueCell[] = ['acknowledged', 'assigned', 'snoozed', 'proposed']
-
-export function queueCell(path: Path): QueueCell | undefined {
+export function queueCell(path: Path, siblings: Siblings): QueueCell | undefined {
   if (path === ackPath) return 'acknowledged'
   if (path === ownerPath) return 'assigned'
   if (path === snoozePath) return 'snoozed'
-  return proposalAt(path) === undefined ? undefined : 'proposed'
+  const name = markName(path)
+  if (name === undefined) return proposalAt(path) === undefined ? undefined : 'proposed'
+  // That somebody has set out is no news; that he is back is.
+  if (markIn(name, siblings)?.state !== 'done') return undefined
+  return name.startsWith('notify ') ? 'notified' : name.startsWith('run ') ? 'compensated' : undefined
 }
 
 function proposalPath({ origin, seq }: Dot): Path {
   return pathOf(['p', origin, seq])
+}
+
+export function markPath(name: string): Path {
+  return pathOf(['e', name])
+}
+
+function markName(path: Path): string | undefined {
+  let place: Value
+  try {
+    place = pathValue(path)
+  } catch {
+    return undefined
+  }
+  if (!Array.isArray(place) || place.length !== 2 || place[0] !== 'e') return undefined
+  return typeof place[1] === 'string' ? place[1] : undefined
 }
 
 function proposalAt(path: Path): Dot | undefined {
@@ -112,6 +169,11 @@ function proposalAt(path: Path): Dot | undefined {
   }
   if (!Array.isArray(place) || place.length !== 3 || place[0] !== 'p') return undefined
   return dotOf(place[1] as Value, place[2] as Value)
+}
+
+/** Names what a compensation undoes: whoever runs it, for these branches it is one thing. */
+export function compensationKey({ id, branches }: Case, action: string): string {
+  return digestOf([id, action, branches.map(dotName).sort()])
 }
 
 /** Names the decisions that there are. */
@@ -139,6 +201,53 @@ function heldIn(siblings: Siblings): Held | undefined {
 
 function plain({ agent, at, reason }: Held): Said {
   return { agent, at, reason }
+}
+
+const markStates: readonly unknown[] = ['taken', 'done', 'failed'] satisfies Mark['state'][]
+
+export function markIn(name: string, siblings: Siblings): Mark | undefined {
+  const held = heldIn(siblings)
+  if (held === undefined) return undefined
+  const { state, node, result } = held.value
+  if (!markStates.includes(state) || typeof node !== 'string') return undefined
+  return { ...plain(held), name, state: state as Mark['state'], node, result }
+}
+
+export function marksIn(cells: Cells): Mark[] {
+  const found: Mark[] = []
+  for (const [path, siblings] of cells.all()) {
+    const name = markName(path)
+    const mark = name === undefined ? undefined : markIn(name, siblings)
+    if (mark !== undefined) found.push(mark)
+  }
+  return found
+}
+
+/** Names of errands. They say what it is about, so that the next one of the kind is another. */
+export const errandNames = {
+  notify: (level: number, round: string): string => `notify ${level} ${round}`,
+  ask: (resolver: string, revision: string): string => `ask ${revision} ${resolver}`,
+  run: (key: string): string => `run ${key}`,
+  /** Somebody is told that an action failed. */
+  failed: (key: string): string => `notify-failed ${key}`,
+}
+
+function noticesIn(marks: readonly Mark[], round: string): Notice[] {
+  const found = marks.flatMap(({ name, state, node, at }) => {
+    const [kind, level, of = ''] = name.split(' ')
+    return kind === 'notify' && of === round ? [{ level: Number(level), state, node, at }] : []
+  })
+  return found.sort((a, b) => a.level - b.level)
+}
+
+function compensationsIn(marks: readonly Mark[]): Compensation[] {
+  return marks.flatMap(({ name, state, node, at, result }) => {
+    const [kind, key] = name.split(' ')
+    if (kind !== 'run' || key === undefined) return []
+    const isDone = state === 'done'
+    const failure = state === 'failed' && typeof result === 'string' ? result : undefined
+    return [{ key, state, node, at, receipt: isDone ? result : undefined, failure }]
+  })
 }
 
 export function proposalsIn(cells: Cells, revision: string): Proposal[] {
@@ -191,6 +300,7 @@ export function handlingOf(known: Case, cells: Cells, said: Cells, dueMs: DueTim
   const untilMs = typeof put?.value['until'] === 'number' ? put.value['until'] : 0
   const snoozed = put !== undefined && untilMs > nowMs ? { ...plain(put), untilMs } : undefined
   const proposals = proposalsIn(said, known.revision)
+  const marks = marksIn(said)
   const raised = raisedAt(known, cells)
   const dueAt = Math.max(raised + dueMs[known.severity], untilMs)
   const isOpen = known.state === 'open'
@@ -208,10 +318,20 @@ export function handlingOf(known: Case, cells: Cells, said: Cells, dueMs: DueTim
     acknowledged: ack && plain(ack),
     snoozed,
     proposals,
+    notices: noticesIn(marks, round),
+    compensations: compensationsIn(marks),
     raisedAt: raised,
     dueAt,
     overdue: isOpen && dueAt <= nowMs,
   }
+}
+
+/** What is recorded of an errand; without a state it is open again, to whoever comes next. */
+export interface Marking {
+  readonly name: string
+  readonly state: Mark['state'] | undefined
+  readonly node: string
+  readonly result?: Value | undefined
 }
 
 /** A proposal as it is to be recorded. */
@@ -251,6 +371,16 @@ export const queueType: CrdtType<null> = {
         const held = heldIn(cells.get(snoozePath))?.value
         if (held?.['until'] === until && held?.['round'] === round) return undefined
         change.put(snoozePath, { until: until as number, round: round as string, ...reasonIn(reason) })
+        return undefined
+      },
+    },
+    mark: {
+      parameters: ['marking', 'reason'],
+      run(cells, change, args) {
+        const { name, state, node, result } = args['marking'] as Marking
+        const path = markPath(name)
+        if (state !== undefined) change.put(path, { state, node, ...(result !== undefined && { result }) })
+        else if (cells.get(path).length > 0) change.remove(path)
         return undefined
       },
     },

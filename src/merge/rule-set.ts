@@ -12,6 +12,9 @@ import { rootPath } from '../crdt/cell.ts'
 import type { Siblings } from '../crdt/cell.ts'
 import type { Cells, CrdtType } from '../crdt/type.ts'
 import { isObject, valueIn } from './deed.ts'
+import { checkWorkflow, noWorkflow, workflowIn } from './policy.ts'
+import type { Workflow, WorkflowDeclaration } from './policy.ts'
+import { belowLog } from './below-log.ts'
 import { deciders, safeOutcomes, severities } from './rule.ts'
 import type { Decider, Rule, SafeOutcome, Settings, Severity } from './rule.ts'
 import { ruleKind, ruleKinds } from './rules/table.ts'
@@ -37,6 +40,8 @@ export interface RuleSet {
   readonly rules: readonly Rule[]
   /** Rules that a newer version knows: nothing is said about what they would find. */
   readonly notEvaluated: readonly string[]
+  /** What may be settled without people, who they are, and when it is due. */
+  readonly workflow: Workflow
   /** As it stands in the cell. */
   readonly bytes: Uint8Array
 }
@@ -45,10 +50,16 @@ const common: readonly string[] = ['rule', 'name', 'prefix', 'severity', 'safe',
 /** Of a set that was declared by an older or a newer version, `judged` says how its rules were understood there. */
 const stored: readonly string[] = [...common, 'judged']
 
-export const noRules: RuleSet = { version: 0, rules: [], notEvaluated: [], bytes: new Uint8Array(0) }
+export const noRules: RuleSet = {
+  version: 0,
+  rules: [],
+  notEvaluated: [],
+  workflow: noWorkflow,
+  bytes: new Uint8Array(0),
+}
 
 /** Checks a declaration: it comes from outside. Throws `invalid_argument`. */
-export function declareRules(declared: unknown, version: unknown = 1): RuleSet {
+export function declareRules(declared: unknown, version: unknown = 1, beside: WorkflowDeclaration = {}): RuleSet {
   if (!Number.isSafeInteger(version) || (version as number) < 1) throw wrong('version', 'a whole number from 1 on')
   if (!Array.isArray(declared)) throw wrong('rules', 'an array of rules')
   if (declared.length > limits.rules) {
@@ -84,7 +95,8 @@ export function declareRules(declared: unknown, version: unknown = 1): RuleSet {
     kind.check(settings)
     return settings
   })
-  const bytes = encodeValue({ version: version as number, rules: normal })
+  const workflow = checkWorkflow(beside, names.add(belowLog.name))
+  const bytes = encodeValue({ version: version as number, rules: normal, ...(workflow !== undefined && { workflow }) })
   if (bytes.length > limits.rulesBytes) {
     throw new SkeinError('too_large', `rules of ${bytes.length} bytes are over the limit`, { limit: limits.rulesBytes })
   }
@@ -109,7 +121,7 @@ function readRules(bytes: Uint8Array): RuleSet {
     if (rule === undefined) notEvaluated.push(one['name'])
     else rules.push(rule)
   }
-  return { version: value['version'], rules, notEvaluated, bytes }
+  return { version: value['version'], rules, notEvaluated, workflow: workflowIn(value['workflow']), bytes }
 }
 
 function ruleOf(name: string, given: Settings): Rule | undefined {

@@ -4,7 +4,10 @@
  * way: in a storm everybody would else write everything. He does not wait for ever.
  */
 
-/** How long the next in turn waits. A guess: some round trips. */
+import { utf8 } from '../base/bytes.ts'
+import { checksum32 } from '../base/hash.ts'
+
+/** How long the next in turn waits for what somebody else was to do. A guess: some round trips. */
 export const graceMs = 2_000
 /** Beyond so many nobody waits longer. */
 const mostGraces = 8
@@ -71,4 +74,17 @@ export class Turns {
     const waitMs = graceMs * place
     return Math.min(Math.max(sinceMs, this.#movedMs) + waitMs, sinceMs + waitMs + patience * graceMs)
   }
+}
+
+/** How many graces a node waits among the others: none if the rendezvous falls on it. Another order for each name. */
+export function placeOf(node: string, others: readonly string[], name: string): number {
+  const own = rank(node, name)
+  let before = 0
+  for (const other of others) if (rank(other, name) < own) before++
+  return Math.min(before, mostGraces)
+}
+
+function rank(node: string, name: string): number {
+  const bytes = utf8(node + name)
+  return checksum32(bytes, 0, bytes.length, 0) >>> 0
 }

@@ -212,6 +212,66 @@ export const addressText: Reader<string | undefined> = {
   show: (value) => value ?? '',
 }
 
+/** Something outside that is called: a webhook, a command, or the log. */
+export type EndpointAt =
+  | { readonly kind: 'webhook'; readonly url: string }
+  | { readonly kind: 'command'; readonly command: readonly string[] }
+  | { readonly kind: 'log' }
+
+function webhookOrCommand(written: string): EndpointAt {
+  const [, command] = /^command:(.*)$/s.exec(written) ?? []
+  if (command !== undefined) {
+    const words = command.trim().split(/\s+/)
+    if (!words[0]?.startsWith('/')) throw new TypeError(`${written}: a command is an absolute path, and arguments`)
+    return { kind: 'command', command: words }
+  }
+  if (!/^https?:\/\//.test(written) || !URL.canParse(written)) {
+    throw new TypeError(`${written} is neither https://… nor command:/path/of/a/program`)
+  }
+  return { kind: 'webhook', url: written }
+}
+
+function endpointShown(at: EndpointAt): string {
+  return at.kind === 'webhook' ? at.url : at.kind === 'command' ? `command:${at.command.join(' ')}` : 'log'
+}
+
+export const targetText: Reader<EndpointAt> = {
+  takes: 'TARGET',
+  words: ['log'],
+  read: (value) => {
+    const written = text(value, 'a target')
+    return written === 'log' ? { kind: 'log' } : webhookOrCommand(written)
+  },
+  show: endpointShown,
+}
+
+export interface NamedEndpoint {
+  readonly name: string
+  readonly at: EndpointAt
+}
+
+export const namedEndpoint: Reader<NamedEndpoint> = {
+  takes: 'NAME=TARGET',
+  read: (value) => {
+    const written = text(value, 'NAME=https://…')
+    const [, name = '', rest = ''] = /^([^=]+)=(.*)$/s.exec(written) ?? []
+    if (name.trim() === '') throw new TypeError(`${written} is not NAME=https://… or NAME=command:/path`)
+    return { name: name.trim(), at: webhookOrCommand(rest.trim()) }
+  },
+  show: ({ name, at }) => `${name}=${endpointShown(at)}`,
+}
+
+/** What signs webhooks. Shorter ones could be guessed. */
+export const secretText: Reader<string | undefined> = {
+  takes: 'SECRET',
+  read: (value) => {
+    const secret = text(value, 'a text')
+    if (secret.length < 16) throw new TypeError('it is shorter than 16 characters')
+    return secret
+  },
+  show: () => '(set)',
+}
+
 /** The host of an address to dial; undefined where it has none of its own. */
 export function hostOf(at: JoinAt): string | undefined {
   if (at.kind === 'dns') return at.host

@@ -23,10 +23,13 @@ import {
   list,
   listenText,
   multiaddressText,
+  namedEndpoint,
   pattern,
   plain,
+  secretText,
+  targetText,
 } from './config-values.ts'
-import type { JoinAt, ListenAt, Reader } from './config-values.ts'
+import type { EndpointAt, JoinAt, ListenAt, NamedEndpoint, Reader } from './config-values.ts'
 
 export interface Config {
   readonly dir: string
@@ -53,6 +56,11 @@ export interface Config {
   readonly libp2pListen: readonly string[]
   readonly libp2pRelay: 'off' | 'on'
   readonly libp2pDiscover: 'off' | 'on'
+  readonly conflictTargets: readonly EndpointAt[]
+  readonly conflictResolvers: readonly NamedEndpoint[]
+  readonly conflictActions: readonly NamedEndpoint[]
+  readonly conflictSecret: string | undefined
+  readonly conflictPrivate: 'off' | 'on'
 }
 
 export interface Setting<T> {
@@ -165,6 +173,32 @@ export const settings: Settings = {
     reader: choice(['off', 'on']),
     fallback: 'off',
     help: 'Looks for nodes of the fleet on the local network by mDNS, and answers those who look.',
+  },
+  conflictTargets: {
+    reader: list(targetText),
+    fallback: [],
+    help: 'Who is told of conflicts: `https://…`, `command:/path/of/a/program` or `log`. The first is told when one is raised, each further one when it is overdue. The same on all nodes, since any of them may be the one that tells.',
+  },
+  conflictResolvers: {
+    reader: list(namedEndpoint),
+    fallback: [],
+    help: 'Who is asked to propose how a conflict is settled, by the names that policies use: `model=https://…`.',
+  },
+  conflictActions: {
+    reader: list(namedEndpoint),
+    fallback: [],
+    help: 'What can undo an effect, by the names that decisions use: `refund-back=https://…`.',
+  },
+  conflictSecret: {
+    reader: secretText,
+    fallback: undefined,
+    secret: true,
+    help: 'Signs what is sent to webhooks (HMAC-SHA256). No flag: use the environment or the file.',
+  },
+  conflictPrivate: {
+    reader: choice(['off', 'on']),
+    fallback: 'off',
+    help: 'Lets webhooks be on this host or in its own network. Off, so that a URL cannot make the node ask what only it can reach.',
   },
 }
 
@@ -343,6 +377,10 @@ function checkTogether(
   }
   if (!hasKey && join.some((one) => !isLoopback(hostOf(one) ?? ''))) {
     warnings.push(at('join', 'there is no fleet key: only nodes without one will take this node'))
+  }
+  const webhooks = [...config.conflictTargets, ...config.conflictResolvers.map(({ at: one }) => one)]
+  if (webhooks.some(({ kind }) => kind === 'webhook') && config.conflictSecret === undefined) {
+    warnings.push(at('conflictTargets', 'webhooks are not signed: set conflictSecret, or they cannot tell who asks'))
   }
   if (config.durability === 'memory') {
     warnings.push(at('durability', 'a write counts as durable before any disk has it: a crash may lose it'))

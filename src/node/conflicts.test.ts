@@ -1,65 +1,16 @@
 /** Conflicts as programs see them: nodes that were apart, over a network within the process. */
-import { randomBytes } from 'node:crypto'
-import { expect, onTestFinished, test } from 'vitest'
-import type { Conflict } from '../merge/evidence.ts'
+import { expect, test } from 'vitest'
 import { openMemoryStore } from '../store/memory.ts'
-import type { Store } from '../store/store.ts'
 import { openWsTransport } from '../transport/ws.ts'
 import type { ConflictEvent } from '../replica/conflicts.ts'
 import type { ConflictGap, ConflictOptions } from './conflicts.ts'
+import { meetingOver, tasks, until } from './conflicts.test-kit.ts'
 import { defineSpace } from './define-space.ts'
-import { SkeinNode } from './node.ts'
 
-const tasks = defineSpace({
-  rules: [
-    { rule: 'field', prefix: 't-' },
-    { rule: 'effect', prefix: 'refund-', receipt: 'receipt' },
-  ],
+const { clash, open } = meetingOver({
+  store: openMemoryStore,
+  transport: () => openWsTransport({ listen: ['ws://127.0.0.1:0'] }),
 })
-
-async function open(agent: string, join: readonly string[], store: Store = openMemoryStore()): Promise<SkeinNode> {
-  const node = await SkeinNode.open({
-    store,
-    agent,
-    durability: 'memory',
-    retention: { keepMs: 1e12, keepBytes: 1e12 },
-    cacheBytes: 1e6,
-    fresh: () => randomBytes(8).toString('hex'),
-    now: Date.now,
-    network: {
-      transports: [openWsTransport({ listen: ['ws://127.0.0.1:0'] })],
-      join,
-      zone: '',
-      fleet: 'f1ee7f1ee7f1ee70',
-      roster: 'auto',
-      holds: () => true,
-    },
-  })
-  onTestFinished(() => node.close())
-  return node
-}
-
-async function until<T>(look: () => T | undefined, withinMs = 15_000): Promise<T> {
-  const endMs = Date.now() + withinMs
-  for (;;) {
-    const found = look()
-    if (found !== undefined) return found
-    if (Date.now() > endMs) throw new Error(`not so within ${withinMs} ms: ${look.toString()}`)
-    await new Promise((resolve) => setTimeout(resolve, 5))
-  }
-}
-
-/** Two nodes that wrote apart and have met since, through a third that has written nothing. */
-async function clash(): Promise<[SkeinNode, SkeinNode, Conflict]> {
-  const left = await open('agent-a', [])
-  const events = left.conflicts.watch()
-  left.space('s', tasks).record('t-1').set({ status: 'todo' })
-  const apart = await open('agent-b', [])
-  apart.space('s').record('t-1').set({ status: 'done' })
-  await open('agent-c', [...left.status().addresses, ...apart.status().addresses])
-  const first = (await events.next()).value as ConflictEvent
-  return [left, apart, await until(() => left.conflicts.get(first.id))]
-}
 
 test('[M9] a conflict is listed on every node, decided on one, and closed on all', async () => {
   const [left, right, conflict] = await clash()

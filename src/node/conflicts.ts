@@ -6,6 +6,7 @@ import { SkeinError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import type { Choice } from '../merge/case.ts'
 import type { Conflict } from '../merge/evidence.ts'
+import { isReservedAgent } from '../merge/policy.ts'
 import { roundOf, stages } from '../merge/queue.ts'
 import type { Stage } from '../merge/queue.ts'
 import { checkChoice, checkRevision } from '../merge/resolve.ts'
@@ -190,6 +191,9 @@ export class NodeConflicts {
     write: (space: Space, agent: string, reason: string | undefined, nowMs: number) => Committed<unknown>,
   ): Receipt {
     const { agent, reason, durability } = checkSettings(settings)
+    if (agent !== undefined && isReservedAgent(agent)) {
+      throw new SkeinError('invalid_key', `the agent name ${agent} is the system's own here`)
+    }
     const host = this.#host
     const asked = durability ?? host.settings.durability
     host.writable(asked)

@@ -6,6 +6,7 @@
  */
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { SkeinError } from '../base/errors.ts'
+import type { WorkflowDeclaration } from '../merge/policy.ts'
 import { declareRules } from '../merge/rule-set.ts'
 import type { RuleDeclaration, RuleSet } from '../merge/rule-set.ts'
 
@@ -26,8 +27,11 @@ export interface SpaceDefinition<Schemas extends SpaceSchemas = SpaceSchemas> {
   readonly rules?: RuleSet
 }
 
-/** Rules for a space, and which version of them these are: the highest holds in the whole fleet. */
-interface Ruled {
+/**
+ * Rules for a space, what may be done about what they find, and which version of all that this is: the highest holds in the
+ * whole fleet.
+ */
+interface Ruled extends WorkflowDeclaration {
   readonly rules?: readonly RuleDeclaration[]
   /** From 1 on; raise it with each change of the rules. */
   readonly version?: number
@@ -53,11 +57,13 @@ export function defineSpace(definition: Ruled & { readonly schema?: undefined })
 export function defineSpace(
   definition: { readonly schema?: AnySchema | SpaceSchemas | undefined } & Ruled,
 ): SpaceDefinition {
-  const { schema, rules, version } = definition
-  if (rules === undefined && version !== undefined) {
-    throw new SkeinError('invalid_argument', 'version: it is the version of rules, and there are none')
+  const { schema, rules, version, people, due, policies } = definition
+  for (const [name, value] of Object.entries({ version, people, due, policies })) {
+    if (rules !== undefined || value === undefined) continue
+    throw new SkeinError('invalid_argument', `${name}: it goes with rules, and there are none`)
   }
-  const declared = rules === undefined ? {} : { rules: declareRules(rules, version) }
+  const beside = { ...(people && { people }), ...(due && { due }), ...(policies && { policies }) }
+  const declared = rules === undefined ? {} : { rules: declareRules(rules, version, beside) }
   return schema === undefined ? declared : { schema: checked(schema), ...declared }
 }
 

@@ -15,7 +15,7 @@ import { budget } from '../crdt/types/budget.ts'
 import { leavesFromDisk } from '../crdt/types/table.ts'
 import type { Blocker } from '../replica/cut.ts'
 import { Conflicts } from '../replica/conflicts.ts'
-import type { ConflictEvent } from '../replica/conflicts.ts'
+import type { ConflictEvent, ConflictsConfig, WorkflowEvent } from '../replica/conflicts.ts'
 import { Replica } from '../replica/replica.ts'
 import type { Applied, ReplicaConfig } from '../replica/replica.ts'
 import type { Space } from '../replica/space.ts'
@@ -101,6 +101,7 @@ export type MachineEvent =
   | { readonly kind: 'pruned'; readonly aboveCut: number; readonly blockers: readonly Blocker[] }
   /** A conflict came to be on record, got another branch, or was settled. */
   | { readonly kind: 'conflict'; readonly event: ConflictEvent }
+  | { readonly kind: 'workflow'; readonly event: WorkflowEvent }
   | { readonly kind: 'failed'; readonly code: string; readonly reason: string }
   | { readonly kind: 'refused'; readonly code: string; readonly reason: string }
 
@@ -116,7 +117,7 @@ export interface Figures {
   fellBehind?(node: NodeId): void
 }
 
-export interface MachineConfig extends ReplicaConfig {
+export interface MachineConfig extends ReplicaConfig, Pick<ConflictsConfig, 'abilities'> {
   /** 16 hexadecimal digits: nodes of other fleets are refused. */
   readonly fleet: string
   /** Where others can dial this node; empty when they cannot. */
@@ -206,7 +207,9 @@ export class Machine {
       replica: this.replica,
       node,
       holders: (space) => this.holders(space).map((member) => member.node),
+      abilities: config.abilities,
       event: (event) => this.#event({ kind: 'conflict', event }),
+      workflow: (event) => this.#event({ kind: 'workflow', event }),
     })
     this.#sync = new AntiEntropy({ node, replica: this.replica, random: random.fork(1), bounds: config.bounds ?? {} })
     const version = 1000 * protocol.major + protocol.minor

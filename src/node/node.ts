@@ -37,6 +37,8 @@ import { SpaceHandle, checkName, checkOptions, spaceStatus } from './space-handl
 import type { SpaceHost, SpaceStatus } from './space-handle.ts'
 import type { Watch } from './watch.ts'
 import { Watchers } from './watchers.ts'
+import { WorkflowDriver, abilitiesOf, noEndpoints } from './workflow/driver.ts'
+import type { Endpoints, ErrandReport } from './workflow/driver.ts'
 
 export interface NodeConfig {
   readonly store: Store
@@ -49,6 +51,8 @@ export interface NodeConfig {
   /** Who this node is: 16 hexadecimal digits, proven by its key. Without a key it is what the store says, or somebody new. */
   readonly node?: string
   readonly network?: NetworkConfig
+  /** Whom to tell of conflicts, whom to ask about them, and what can undo what they have done. */
+  readonly workflow?: Endpoints
   /** What happens, for logs and metrics. */
   readonly observer?: Observer
   now(): number
@@ -78,6 +82,8 @@ export interface Observer extends Figures {
   /** A watcher lost what waited for it, since it took too little. */
   watcherFellBehind?(): void
   event?(event: MachineEvent): void
+  /** Somebody was told of a conflict, was asked, or an action was run; or it came to nothing. */
+  errand?(report: ErrandReport): void
   fault?(fault: Fault): void
   linkFailed?(address: string, error: SkeinError): void
   /** The node goes on without what it could not do; the reason is for whoever runs it. */
@@ -129,6 +135,7 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
   readonly #commits: Commits
   readonly #watchers: Watchers
   readonly #chores: Chores
+  readonly #workflow: WorkflowDriver
   #state: 'opening' | 'open' | 'closing' | 'closed' = 'opening'
 
   private constructor(config: NodeConfig, id: string, known: readonly string[], roster: readonly string[]) {
@@ -154,6 +161,7 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
       holds: (name) => network.holds(name),
       leaves: (outputs, nowMs) => this.network.leave(outputs, nowMs),
       ...(observer && { figures: observer }),
+      abilities: abilitiesOf(config.workflow ?? noEndpoints),
       applied: (event) => this.#applied(event),
       merged: (space) => this.#watchers.merged(space),
     })
@@ -202,6 +210,18 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
       holders: (space) => machine.holders(space).map(({ node }) => node),
     })
     this.conflicts = new NodeConflicts(this, machine.conflicts)
+    this.#workflow = new WorkflowDriver({
+      conflicts: machine.conflicts,
+      endpoints: config.workflow ?? noEndpoints,
+      isOpen: () => this.#state === 'open' || this.#state === 'opening',
+      now,
+      entries: (space, prefix) => this.entries(space, prefix, ''),
+      find: (name) => this.replica.find(name),
+      stored: (batch) => this.whenStored(batch),
+      wrote: (batch) => this.wrote(batch, config.durability),
+      step: () => this.network.wrote(),
+      told: (report) => observer?.errand?.(report),
+    })
     this.fleet = new Fleet({ machine, network: this.network, now, readable: () => this.readable() })
     this.peers = new Peers({
       machine,
@@ -402,6 +422,7 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
     this.#state = 'closing'
     this.#watchers.end()
     this.conflicts.end()
+    this.#workflow.stop()
     this.fleet.close()
     try {
       // What the last writes still have to tell goes before the goodbye.
@@ -526,6 +547,7 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
     if (event.kind === 'peer' && event.state === 'up') this.peers.met(event.node, this.#networking.roster === 'auto')
     if (event.kind === 'failed' && this.replica.broken !== undefined) this.#broke(this.replica.broken)
     if (event.kind === 'conflict') this.conflicts.tell(event.event)
+    if (event.kind === 'workflow') this.#workflow.event(event.event)
     this.fleet.event(event)
     this.#config.observer?.event?.(event)
   }

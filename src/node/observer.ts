@@ -35,6 +35,7 @@ export function observerOf({ log, metrics, tracing }: ObserverParts): Observer {
   const droppedWatcher = metrics.counter('dropped_total', { what: 'watcher' })
   metrics.counter('dropped_total', { what: 'deltas' })
   metrics.counter('conflicts_total', { rule: 'field', outcome: 'opened' })
+  for (const kind of ['notify', 'ask', 'run']) metrics.counter('conflict_errands_total', { kind, outcome: 'done' })
   metrics.counter('peer_faults_total', { code: 'malformed' })
   const stepped = metrics.histogram('merge_seconds', {})
   const probed = metrics.histogram('probe_seconds', {})
@@ -102,6 +103,12 @@ export function observerOf({ log, metrics, tracing }: ObserverParts): Observer {
     },
     watcherFellBehind: () => droppedWatcher(),
     event: (event) => told(event, log, metrics),
+    errand({ kind, name, outcome, count, seconds, why }) {
+      metrics.counter('conflict_errands_total', { kind, outcome })(count)
+      const about = { kind, name, count, seconds, ...(why !== undefined && { why }) }
+      if (why === undefined) log.node.info(about, `conflict errand ${outcome}`)
+      else log.node.warn(about, `conflict errand ${outcome}`)
+    },
     fault({ node, code, what }) {
       metrics.counter('peer_faults_total', { code })()
       log.transport.warn({ peer: node, code }, `a peer broke the protocol: ${what}`)
@@ -183,6 +190,7 @@ function told(event: MachineEvent, log: Log, metrics: Metrics): void {
     case 'refused':
       return log.transport.warn({ code: event.code }, `a peer refused this node: ${event.reason}`)
     case 'word':
+    case 'workflow':
       return undefined
   }
 }

@@ -61,6 +61,11 @@ export const metricTable = {
     help: 'Conflicts as this node heard of them: opened, grown by a branch, reopened, settled, and what was said of them.',
     labels: ['rule', 'outcome'],
   },
+  conflict_errands_total: {
+    kind: 'counter',
+    help: 'What this node did outside about conflicts, for the whole fleet: told a target (`notify`), asked a resolver (`ask`), ran an action (`run`).',
+    labels: ['kind', 'outcome'],
+  },
   members: { kind: 'gauge', help: 'Members that this node knows of, by what it thinks of them.', labels: ['state'] },
   links: { kind: 'gauge', help: 'Peers that this node has a link to.', labels: [] },
   probe_seconds: {

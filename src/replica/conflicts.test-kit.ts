@@ -10,13 +10,15 @@ import { record } from '../crdt/types/record.ts'
 import { typeOf } from '../crdt/types/table.ts'
 import type { Choice } from '../merge/case.ts'
 import type { Conflict } from '../merge/evidence.ts'
+import type { WorkflowDeclaration } from '../merge/policy.ts'
 import { roundOf } from '../merge/queue.ts'
 import { declareRules } from '../merge/rule-set.ts'
 import type { RuleDeclaration } from '../merge/rule-set.ts'
 import { caseIdOf } from '../merge/system.ts'
 import { joining, noCells } from './adoption.ts'
 import { Conflicts, findingRows } from './conflicts.ts'
-import type { ConflictEvent, Saying } from './conflicts.ts'
+import type { ConflictEvent, Saying, WorkflowEvent } from './conflicts.ts'
+import type { Abilities, Errand, Outcome } from './errands.ts'
 import { entryKeyOf, spaceRange, table } from './row-keys.ts'
 import type { Replica } from './replica.ts'
 import { MapRows, cellsOf, commit, openReplica } from './rows.test-kit.ts'
@@ -41,6 +43,11 @@ export class Site {
   readonly events: ConflictEvent[] = []
   /** Why the last write was refused, if it was. */
   refused: SkeinError | undefined = undefined
+  /** What it is to do outside. */
+  readonly errands: Errand[] = []
+  /** It is gone: nobody counts on it. */
+  isDown: boolean = false
+  #surveys = false
   readonly #history: History
 
   constructor(history: History, number: number) {
@@ -65,10 +72,32 @@ export class Site {
     const conflicts = new Conflicts({
       replica,
       node: this.node,
-      holders: () => history.sites.filter((site) => site !== this).map(({ node }) => node),
+      holders: () => history.sites.filter((site) => site !== this && !site.isDown).map(({ node }) => node),
       event: (event) => this.events.push(event),
+      abilities: history.abilities,
+      workflow: (event) => this.#workflow(event),
     })
     return [replica, conflicts]
+  }
+
+  #workflow(event: WorkflowEvent): void {
+    if (event.kind === 'errand') this.errands.push(event.errand)
+    else this.#surveys = true
+  }
+
+  /** Looks at every case again, as a node does once rows have been read. */
+  survey(): void {
+    if (!this.#surveys) return
+    this.#surveys = false
+    for (const id of this.ids()) this.conflicts.errands.look(this.space, id)
+  }
+
+  /** Comes back from everything that this site was to do outside. */
+  back(outcome: (errand: Errand) => Outcome): Errand[] {
+    const done = this.errands.splice(0)
+    const { nowMs } = this.#history
+    for (const errand of done) this.conflicts.errands.back([errand], outcome(errand), nowMs, nowMs)
+    return done
   }
 
   /** As after a crash right behind a commit. */
@@ -126,8 +155,8 @@ export class Site {
     return this.#transact(`agent-${this.node[0]}`, (change) => change.delete(this.space.entry(key), typeOf))
   }
 
-  declare(rules: readonly RuleDeclaration[], version?: number): string {
-    const set = declareRules(rules, version)
+  declare(rules: readonly RuleDeclaration[], version?: number, beside?: WorkflowDeclaration): string {
+    const set = declareRules(rules, version, beside)
     return this.conflicts.declare(this.space, set, ++this.#history.nowMs, 'owner').result
   }
 
@@ -217,8 +246,10 @@ export class History {
   nowMs: number = startMs
   readonly written: Written[] = []
   readonly sites: readonly Site[]
+  readonly abilities: Abilities | undefined
 
-  constructor(sites: number) {
+  constructor(sites: number, abilities?: Abilities) {
+    this.abilities = abilities
     const made: Site[] = []
     this.sites = made
     for (let number = 0; number < sites; number++) made.push(new Site(this, number))
@@ -230,7 +261,7 @@ export class History {
       moved = false
       for (const to of this.sites) {
         for (const from of this.sites) {
-          if (from === to) continue
+          if (from === to || from.isDown || to.isDown) continue
           const before = [...to.space.vector.values()].reduce((sum, seq) => sum + seq, 0)
           to.takeAll(from)
           moved ||= [...to.space.vector.values()].reduce((sum, seq) => sum + seq, 0) > before
@@ -250,6 +281,24 @@ export class History {
       this.nowMs += 1_000
     }
     throw new Error('it does not come to rest')
+  }
+
+  /** So many seconds go by: everybody gets everything, does what is due and comes back from what he did outside. */
+  pass(seconds: number, outcome: (errand: Errand, site: Site) => Outcome = () => ({ kind: 'done' })): Errand[] {
+    const done: Errand[] = []
+    for (let second = 0; second < seconds; second++) {
+      this.exchange()
+      for (const site of this.sites) {
+        if (site.isDown) continue
+        site.survey()
+        site.due()
+        done.push(...site.back((errand) => outcome(errand, site)))
+        site.commit()
+      }
+      this.nowMs += 1_000
+    }
+    this.exchange()
+    return done
   }
 }
 

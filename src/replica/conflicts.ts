@@ -6,8 +6,7 @@
  */
 import { SkeinError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
-import { equalBytes, utf8 } from '../base/bytes.ts'
-import { checksum32 } from '../base/hash.ts'
+import { equalBytes } from '../base/bytes.ts'
 import { Reader, Writer } from '../base/msgpack.ts'
 import type { RowRange } from '../base/rows.ts'
 import { Slab } from '../base/slab.ts'
@@ -24,6 +23,7 @@ import {
   choiceDigest,
   decodeFinding,
   encodeFinding,
+  headPath,
   holdsBranch,
   isFull,
   isWritten,
@@ -40,15 +40,18 @@ import { evidenceOf } from '../merge/evidence.ts'
 import type { Conflict } from '../merge/evidence.ts'
 import { Finder } from '../merge/finder.ts'
 import { Holds, heldBy } from '../merge/holds.ts'
-import { handlingOf, queueCell, queueCells, queueType, usualDueMs } from '../merge/queue.ts'
-import type { QueueCell } from '../merge/queue.ts'
+import { handlingOf, queueCell, queueCells, queueType } from '../merge/queue.ts'
+import type { Handling, QueueCell } from '../merge/queue.ts'
+import { names } from '../merge/policy.ts'
 import { checkChoice, checkRevision, settle } from '../merge/resolve.ts'
-import { Turns } from '../merge/turns.ts'
+import { Turns, placeOf } from '../merge/turns.ts'
 import type { Severity } from '../merge/rule.ts'
 import { noRules, rulesIn, rulesType } from '../merge/rule-set.ts'
 import type { RuleSet } from '../merge/rule-set.ts'
 import { caseIdOf, caseKey, digestOf, isSystemKey, queueIdOf, queueKey, rulesKey, threadKey } from '../merge/system.ts'
 import type { Replicated } from '../merge/window.ts'
+import { Errands, noAbilities } from './errands.ts'
+import type { Abilities, Errand } from './errands.ts'
 import type { Applied, Committed, Replica } from './replica.ts'
 import { localKey, prefixRange } from './row-keys.ts'
 import type { Space } from './space.ts'
@@ -60,7 +63,16 @@ export interface ConflictsConfig {
   /** The living members that hold a space, without this node. */
   holders(space: Space): readonly string[]
   event(event: ConflictEvent): void
+  /** What this node can do outside about cases. */
+  readonly abilities?: Abilities | undefined
+  workflow(event: WorkflowEvent): void
 }
+
+export type WorkflowEvent =
+  /** This node is to do it, once that batch is on the disk. */
+  | { readonly kind: 'errand'; readonly errand: Errand; readonly batch: number }
+  /** Cases of the space may be open that were not looked at here, or other policies hold for them: `look` at each. */
+  | { readonly kind: 'survey'; readonly space: Space }
 
 export interface ConflictEvent {
   readonly space: string
@@ -82,6 +94,8 @@ export interface Resolution {
   readonly revision: string
   readonly agent: string
   readonly reason: string | undefined
+  /** A policy of the space decides, which needs nobody's right. */
+  readonly automatic?: true
 }
 
 /** Something that is said of an open case: an operation of its queue. */
@@ -147,10 +161,22 @@ export class Conflicts {
   readonly #desks = new Map<Space, Desk>()
   #spacesVersion = -1
   /** When the first of what is pending is to be written. */
-  wakeAt: number = Infinity
+  #wakeAt = Infinity
+  /** What is to be done about cases beside keeping them. */
+  readonly errands: Errands
 
   constructor(config: ConflictsConfig) {
     this.#config = config
+    this.errands = new Errands({
+      ...config,
+      abilities: config.abilities ?? noAbilities,
+      conflicts: this,
+      errand: (errand, batch) => config.workflow({ kind: 'errand', errand, batch }),
+    })
+  }
+
+  get wakeAt(): number {
+    return Math.min(this.#wakeAt, this.errands.wakeAt)
   }
 
   /** For opening, once spaces are loaded: a finding that no case had when the node stopped, or what a case holds. */
@@ -178,7 +204,7 @@ export class Conflicts {
         this.#config.replica.keep(named, value.slice())
       }
     }
-    this.wakeAt = -Infinity
+    this.#wakeAt = -Infinity
   }
 
   /** A delta was applied. What it was found to be against goes into the batch that carries it. */
@@ -196,6 +222,7 @@ export class Conflicts {
     desk.finder.forget()
     this.#setRules(desk)
     for (const id of desk.pending.keys()) this.#dropWritten(desk, id)
+    this.#config.workflow({ kind: 'survey', space })
   }
 
   rules(space: Space): RuleSet {
@@ -249,13 +276,22 @@ export class Conflicts {
     return readCase(id, space.entry(caseKey(id)).cells(caseType.id), found)
   }
 
+  /** Is it on record, rather than found here and not written yet? */
+  isOnRecord(space: Space, id: string): boolean {
+    return space.entry(caseKey(id)).cells(caseType.id).get(headPath).length > 0
+  }
+
   evidence(space: Space, id: string, nowMs: number): Conflict | undefined {
     const known = this.case(space, id)
     if (known === undefined) return undefined
-    const cells = space.entry(caseKey(id)).cells(caseType.id)
-    const said = space.entry(queueKey(id)).cells(queueType.id)
-    const handling = handlingOf(known, cells, said, usualDueMs, nowMs)
-    return evidenceOf(space.name, known, this.#thread(space, known).length, handling)
+    return evidenceOf(space.name, known, this.#thread(space, known).length, this.handling(space, known, nowMs))
+  }
+
+  /** Who is at work on a case, and when it is due. */
+  handling(space: Space, known: Case, nowMs: number): Handling {
+    const cells = space.entry(caseKey(known.id)).cells(caseType.id)
+    const said = space.entry(queueKey(known.id)).cells(queueType.id)
+    return handlingOf(known, cells, said, this.#desk(space).rules.workflow.dueMs, nowMs)
   }
 
   /** Writes into the queue of an open case, and with it what was found of the case here and stands in none yet. */
@@ -290,6 +326,13 @@ export class Conflicts {
     if (isSame) return { result: 'known', dot: undefined, batch: 0 }
     if (known.state === 'settled') throw new SkeinError('conflict_settled', `conflict ${id} is settled`, { id })
     checkRevision(known, revision)
+    const { people } = desk.rules.workflow
+    if (known.decides === 'person' && people.length > 0 && resolution.automatic !== true && !names(people, agent)) {
+      throw new SkeinError('not_entitled', `conflict ${id} is for a person to decide, and ${agent} is none`, {
+        id,
+        agent,
+      })
+    }
     checkChoice(known, choice)
     const { replica } = this.#config
     return replica.transact(space, { nowMs, agent, reason }, (change) => {
@@ -319,7 +362,11 @@ export class Conflicts {
       // Rules must be known before a snapshot is merged, not only when a delta comes.
       for (const space of replica.spaces) this.#desk(space)
     }
-    if (nowMs < this.wakeAt) return
+    if (nowMs >= this.#wakeAt) this.#writeDue(nowMs, wallMs)
+    this.errands.due(nowMs, wallMs)
+  }
+
+  #writeDue(nowMs: number, wallMs: number): void {
     let next = Infinity
     for (const desk of this.#desks.values()) {
       if (desk.space.deleted) {
@@ -346,7 +393,7 @@ export class Conflicts {
       }
       next = Math.min(next, desk.turns.nextMs)
     }
-    this.wakeAt = next
+    this.#wakeAt = next
   }
 
   /** A snapshot was merged into an entry. What it shows goes into the batch of the merge. */
@@ -359,7 +406,7 @@ export class Conflicts {
       const finding = { id: '', head, branches, ancestors: new Map(), others: new Map() }
       desk.unnamed.push(finding)
       this.#config.replica.keep(unnamedKey(space, head, branches), rowOf(space, encodeFinding(finding)))
-      this.wakeAt = -Infinity
+      this.#wakeAt = -Infinity
     }
   }
 
@@ -409,7 +456,10 @@ export class Conflicts {
       if (id === undefined) continue
       let cells = news.get(id)
       if (cells === undefined) news.set(id, (cells = new Set<CaseCell | QueueCell>()))
-      const said = queued !== undefined && value !== undefined ? queueCell(path) : undefined
+      const said =
+        queued !== undefined && value !== undefined
+          ? queueCell(path, space.entry(key).cells(queueType.id).get(path))
+          : undefined
       if (said !== undefined) cells.add(said)
       // What another has written too is no news.
       const cell = queued === undefined ? caseCell(path) : undefined
@@ -417,6 +467,7 @@ export class Conflicts {
     }
     for (const [id, cells] of news) {
       this.#dropWritten(desk, id)
+      this.errands.look(space, id)
       if (cells.size === 0) continue
       if (!own) desk.turns.moved(nowMs)
       // Of one that is new nothing more needs to be read: in a storm there are a great many.
@@ -443,6 +494,7 @@ export class Conflicts {
     desk.rules = rules
     desk.space.met = rules.rules.length === 0 ? undefined : (entry) => this.#met(desk, entry)
     desk.finder = this.#finder(desk.space, rules)
+    this.#config.workflow({ kind: 'survey', space: desk.space })
   }
 
   #found(desk: Desk, finding: Finding, nowMs: number): void {
@@ -461,7 +513,7 @@ export class Conflicts {
     this.#config.replica.keep(pieceKey(space, id, before?.pieces.length ?? 0), rowOf(space, piece))
     if (this.#add(desk, finding, piece) === undefined) desk.turns.add(id, this.#place(desk, id, nowMs), nowMs)
     if (finding.head.safe === 'hold') this.#hold(desk, id)
-    this.wakeAt = Math.min(this.wakeAt, desk.turns.nextMs)
+    this.#wakeAt = Math.min(this.#wakeAt, desk.turns.nextMs)
   }
 
   /** What a case holds as it stands now, which is kept. */
@@ -485,7 +537,7 @@ export class Conflicts {
   #unread({ space, unread }: Desk, id: string): void {
     this.#config.replica.keep(heldKey(space, id), heldRow(space, id, []))
     unread.push(id)
-    this.wakeAt = -Infinity
+    this.#wakeAt = -Infinity
   }
 
   /** What was pending of it before. */
@@ -516,10 +568,7 @@ export class Conflicts {
       desk.holders = this.#config.holders(desk.space)
       desk.holdersAtMs = nowMs
     }
-    const own = rank(this.#config.node, id)
-    let before = 0
-    for (const node of desk.holders) if (rank(node, id) < own) before++
-    return before
+    return placeOf(this.#config.node, desk.holders, id)
   }
 
   #dropWritten(desk: Desk, id: string): boolean {
@@ -648,12 +697,6 @@ function joined(pieces: readonly Finding[]): Finding | undefined {
     ancestors: new Map(pieces.flatMap(({ ancestors }) => [...ancestors])),
     others: new Map(pieces.flatMap(({ others: known }) => [...known])),
   }
-}
-
-/** Another order of the nodes for each case, the same everywhere. */
-function rank(node: string, id: string): number {
-  const bytes = utf8(node + id)
-  return checksum32(bytes, 0, bytes.length, 0) >>> 0
 }
 
 function unnamedKey(space: Space, { rule, subject }: Head, branches: ReadonlyMap<string, Branch>): Uint8Array {

@@ -32,6 +32,7 @@ export const statusOf: Readonly<Partial<Record<ErrorCode, number>>> = {
   entry_held: 409,
   space_deleted: 410,
   version_mismatch: 412,
+  not_entitled: 403,
   conflict_changed: 412,
   too_large: 413,
   unsupported_media: 415,
