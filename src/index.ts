@@ -24,8 +24,10 @@ export type {
 } from './node/space-handle.ts'
 
 // Conflicts
+export type { AuditHead, AuditLine, AuditReport } from './replica/audit.ts'
 export type {
   AssignOptions,
+  AuditOptions,
   ConflictCall,
   ConflictGap,
   ConflictOptions,

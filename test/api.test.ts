@@ -35,6 +35,10 @@ test('[A1] the exported names are the reviewed ones', async () => {
   expect(types.sort()).toEqual([
     'ActionBody',
     'AssignOptions',
+    'AuditHead',
+    'AuditLine',
+    'AuditOptions',
+    'AuditReport',
     'BackupReport',
     'BranchEvidence',
     'BudgetHandle',

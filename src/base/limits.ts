@@ -185,6 +185,8 @@ export const limits = {
   windowTouches: 200_000,
   /** Proposals on one conflict. A guess: whoever decides reads no more. */
   caseProposals: 32,
+  /** Lines of a node's audit of conflicts; the oldest go. A guess: 150 MB of disk. */
+  auditLines: 500_000,
   /** Conflicts that one notice tells of together; a greater storm comes in several. */
   noticeConflicts: 1000,
   /** Bytes of what a webhook, a command or a resolver answers. */

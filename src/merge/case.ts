@@ -318,11 +318,6 @@ function valueOfCell(siblings: Siblings): Value | undefined {
   return best && valueIn(best)
 }
 
-/** What the case is about, without the rest of it. */
-export function headIn(cells: Cells): Head | undefined {
-  return headOfValue(valueOfCell(cells.get(headPath)))
-}
-
 /** The case that an entry holds; undefined where there is none. `found` is what this node knows and has not written. */
 export function readCase(id: string, cells: Cells, found?: Finding): Case | undefined {
   const branches = new Map<string, Branch>()

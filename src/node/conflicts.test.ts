@@ -101,6 +101,26 @@ test('[M20] a proposal is about the revision that was looked at, and must fit th
   refused(() => left.conflicts.propose(id, { revision, choice: { kind: 'pick' } }), 'invalid_argument')
 })
 
+test('[M27] the audit of each node tells what became of a conflict, and is whole', async () => {
+  const [left, right, { id, revision }] = await clash()
+  await until(() => right.conflicts.get(id))
+  right.conflicts.resolve(id, { revision, choice: { kind: 'dismiss' }, agent: 'ada', reason: 'a test' })
+  await until(() => (left.conflicts.get(id)?.state === 'settled' ? true : undefined))
+  for (const node of [left, right]) {
+    const lines = await Array.fromAsync(node.conflicts.audit({ id, space: 's' }))
+    expect(lines.at(-1)).toMatchObject({
+      what: 'settled',
+      agent: 'ada',
+      reason: 'a test',
+      details: { kind: 'dismiss' },
+    })
+    expect(lines.map(({ what }) => what)).toContain('opened')
+    expect(await Array.fromAsync(node.conflicts.audit({ after: lines.at(-1)?.number ?? 0 }))).toEqual([])
+    const { isIntact, lines: count, last } = await node.conflicts.verifyAudit()
+    expect({ isIntact, count, last }).toEqual({ isIntact: true, count: lines.length, last: lines.at(-1)?.hash })
+  }
+})
+
 test('[M10] what the system keeps is in no listing, no watch and under no key of a program', async () => {
   const node = await open('agent-a', [])
   const space = node.space('s', tasks)

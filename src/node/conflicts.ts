@@ -13,7 +13,10 @@ import { checkChoice, checkRevision } from '../merge/resolve.ts'
 import { severities } from '../merge/rule.ts'
 import type { Severity } from '../merge/rule.ts'
 import type { RuleSet } from '../merge/rule-set.ts'
+import type { RowReader, RowScanner } from '../base/rows.ts'
 import { caseIdOf, casePrefix } from '../merge/system.ts'
+import { AuditCheck, auditHead, auditLine, auditRows } from '../replica/audit.ts'
+import type { AuditLine, AuditReport } from '../replica/audit.ts'
 import type { ConflictEvent, Conflicts, Saying } from '../replica/conflicts.ts'
 import type { Committed } from '../replica/replica.ts'
 import type { Space } from '../replica/space.ts'
@@ -86,6 +89,21 @@ export interface ConflictsStatus {
   readonly notEvaluated: readonly string[]
 }
 
+/** Where the lines of the audit stand. */
+export interface AuditRows {
+  /** Resolves when everything that was written so far stands there. */
+  flush(): Promise<void>
+  snapshot(): RowScanner & RowReader & Disposable
+}
+
+export interface AuditOptions {
+  /** Only lines after that one, by number. */
+  readonly after?: number
+  readonly space?: string
+  /** Only of this conflict. */
+  readonly id?: string
+}
+
 interface Feed {
   queue: (ConflictEvent | ConflictGap)[]
   wake: (() => void) | undefined
@@ -98,11 +116,13 @@ const callOptions = ['space', 'agent', 'reason', 'durability'] as const
 export class NodeConflicts {
   readonly #host: SpaceHost
   readonly #conflicts: Conflicts
+  readonly #rows: AuditRows
   readonly #feeds = new Set<Feed>()
 
-  constructor(host: SpaceHost, conflicts: Conflicts) {
+  constructor(host: SpaceHost, conflicts: Conflicts, rows: AuditRows) {
     this.#host = host
     this.#conflicts = conflicts
+    this.#rows = rows
   }
 
   /** Conflicts with their evidence, space by space. */
@@ -254,6 +274,32 @@ export class NodeConflicts {
       })
     }
     return found
+  }
+
+  /** Everything that this node has found, heard, decided and done about conflicts, the oldest first. */
+  async *audit(options: AuditOptions = {}): AsyncGenerator<AuditLine, void, void> {
+    this.#host.readable()
+    const { after = 0, space, id } = checkOptions(options, ['after', 'space', 'id'])
+    if (!Number.isSafeInteger(after) || after < 0) throw new SkeinError('invalid_argument', 'after is a number from 0')
+    await this.#rows.flush()
+    using snapshot = this.#rows.snapshot()
+    for await (const page of snapshot.range(auditRows)) {
+      for (const [, row] of page) {
+        const line = auditLine(row)
+        if (line === undefined || line.number <= after) continue
+        if ((space === undefined || line.space === space) && (id === undefined || line.id === id)) yield line
+      }
+    }
+  }
+
+  /** Proves that the audit is whole: each line follows the one before, and none was changed, left out or put in. */
+  async verifyAudit(): Promise<AuditReport> {
+    this.#host.readable()
+    await this.#rows.flush()
+    using snapshot = this.#rows.snapshot()
+    const check = new AuditCheck(auditHead(snapshot))
+    for await (const page of snapshot.range(auditRows)) for (const [key, row] of page) check.take(key, row)
+    return check.end()
   }
 
   /** @internal Of a space that a program opens with rules. */

@@ -205,6 +205,7 @@ export class Machine {
     this.replica.cut.roster = config.roster as readonly NodeId[]
     this.conflicts = new Conflicts({
       replica: this.replica,
+      rows: config.rows,
       node,
       holders: (space) => this.holders(space).map((member) => member.node),
       abilities: config.abilities,

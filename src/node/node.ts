@@ -209,7 +209,10 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
       flush: () => this.flush(),
       holders: (space) => machine.holders(space).map(({ node }) => node),
     })
-    this.conflicts = new NodeConflicts(this, machine.conflicts)
+    this.conflicts = new NodeConflicts(this, machine.conflicts, {
+      flush: () => this.flush(),
+      snapshot: () => store.snapshot(),
+    })
     this.#workflow = new WorkflowDriver({
       conflicts: machine.conflicts,
       endpoints: config.workflow ?? noEndpoints,

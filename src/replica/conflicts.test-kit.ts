@@ -71,6 +71,7 @@ export class Site {
     })
     const conflicts = new Conflicts({
       replica,
+      rows: this.rows,
       node: this.node,
       holders: () => history.sites.filter((site) => site !== this && !site.isDown).map(({ node }) => node),
       event: (event) => this.events.push(event),

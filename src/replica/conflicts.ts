@@ -8,8 +8,9 @@ import { SkeinError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { equalBytes } from '../base/bytes.ts'
 import { Reader, Writer } from '../base/msgpack.ts'
-import type { RowRange } from '../base/rows.ts'
+import type { RowRange, RowReader } from '../base/rows.ts'
 import { Slab } from '../base/slab.ts'
+import type { Value } from '../base/value.ts'
 import { decodeDelta } from '../crdt/delta.ts'
 import type { Delta } from '../crdt/delta.ts'
 import { hasDot } from '../crdt/cell.ts'
@@ -21,6 +22,7 @@ import {
   caseId,
   caseType,
   choiceDigest,
+  choiceValue,
   decodeFinding,
   encodeFinding,
   headPath,
@@ -28,7 +30,7 @@ import {
   isFull,
   isWritten,
   lastOf,
-  headIn,
+  dotName,
   readCase,
   threadIn,
   threadOf,
@@ -50,6 +52,7 @@ import { noRules, rulesIn, rulesType } from '../merge/rule-set.ts'
 import type { RuleSet } from '../merge/rule-set.ts'
 import { caseIdOf, caseKey, digestOf, isSystemKey, queueIdOf, queueKey, rulesKey, threadKey } from '../merge/system.ts'
 import type { Replicated } from '../merge/window.ts'
+import { Audit } from './audit.ts'
 import { Errands, noAbilities } from './errands.ts'
 import type { Abilities, Errand } from './errands.ts'
 import type { Applied, Committed, Replica } from './replica.ts'
@@ -58,6 +61,8 @@ import type { Space } from './space.ts'
 
 export interface ConflictsConfig {
   readonly replica: Replica
+  /** What the replica reads. */
+  readonly rows: RowReader
   /** This node, among those that may write a case. */
   readonly node: string
   /** The living members that hold a space, without this node. */
@@ -164,9 +169,11 @@ export class Conflicts {
   #wakeAt = Infinity
   /** What is to be done about cases beside keeping them. */
   readonly errands: Errands
+  readonly audit: Audit
 
   constructor(config: ConflictsConfig) {
     this.#config = config
+    this.audit = new Audit(config.replica, config.rows)
     this.errands = new Errands({
       ...config,
       abilities: config.abilities ?? noAbilities,
@@ -470,21 +477,61 @@ export class Conflicts {
       this.errands.look(space, id)
       if (cells.size === 0) continue
       if (!own) desk.turns.moved(nowMs)
-      // Of one that is new nothing more needs to be read: in a storm there are a great many.
-      const isNew = cells.has('head') && !cells.has('decision')
-      const known = isNew ? undefined : this.case(space, id)
-      const head = known ?? headIn(space.entry(caseKey(id)).cells(caseType.id))
-      if (head === undefined) continue
-      const { rule, severity, safe } = head
-      const tell = (change: ConflictEvent['change']): void =>
+      const known = this.case(space, id)
+      if (known === undefined) continue
+      const { rule, severity, safe, state, decisions, revision } = known
+      const { agent, reason } = delta
+      const tell = (change: ConflictEvent['change']): void => {
+        const details = this.#detailsOf(space, known, change, nowMs)
+        const fact = {
+          what: change,
+          space: space.name,
+          id,
+          rule,
+          agent,
+          reason,
+          revision,
+          dot: dotName(delta),
+          details,
+        }
+        this.audit.append(fact, nowMs)
         this.#config.event({ space: space.name, id, rule, severity, change, local: own })
-      if (!isNew || safe === 'hold') this.#hold(desk, id)
+      }
+      const isNew = cells.has('head') && !cells.has('decision')
+      if (!isNew || safe === 'hold') this.#hold(desk, id, known)
       if (cells.has('head')) tell('opened')
       for (const said of queueCells) if (cells.has(said)) tell(said)
-      if (known === undefined) continue
-      const { state, decisions } = known
+      if (isNew) continue
       if (cells.has('decision')) tell(state === 'settled' ? 'settled' : 'reopened')
       else if (cells.has('branch') && state === 'open') tell(decisions.length > 0 ? 'reopened' : 'grown')
+    }
+  }
+
+  /** What the audit keeps of it beside who and why. */
+  #detailsOf(space: Space, known: Case, change: ConflictEvent['change'], nowMs: number): Value {
+    if (change === 'opened' || change === 'grown') return known.branches.map(dotName)
+    const last = known.decisions.at(-1)
+    if (change === 'settled' || change === 'reopened') {
+      return last === undefined ? null : { ...choiceValue(last.choice), settles: last.settles.map(dotName) }
+    }
+    const { owner, snoozed, proposals, notices, compensations } = this.handling(space, known, nowMs)
+    switch (change) {
+      case 'acknowledged':
+        return null
+      case 'assigned':
+        return owner ?? null
+      case 'snoozed':
+        return snoozed?.untilMs ?? null
+      case 'proposed': {
+        const proposal = proposals.at(-1)
+        return proposal === undefined
+          ? null
+          : { ...choiceValue(proposal.choice), confidence: proposal.confidence ?? null }
+      }
+      case 'notified':
+        return notices.map(({ level, node, state }) => [level, node, state])
+      case 'compensated':
+        return compensations.map(({ key, node, state, receipt = null }) => [key, node, state, receipt])
     }
   }
 
@@ -504,9 +551,12 @@ export class Conflicts {
     const { id } = finding
     const before = desk.pending.get(id)
     if (before !== undefined && [...finding.branches.values()].every((dot) => hasDot(before.branches, dot))) return
+    const fact = { what: 'found', space: space.name, id, rule: finding.head.rule, agent: author, reason: undefined }
+    const details = [...finding.branches.keys()]
+    this.audit.append({ ...fact, revision: '', dot: undefined, details }, nowMs)
     const piece = encodeFinding(finding)
     if (before === undefined && desk.pending.size >= limits.findings) {
-      const name = digestOf([...finding.branches.keys()])
+      const name = digestOf(details)
       this.#config.replica.keep(rowKey(space, `${id}/${name}`), rowOf(space, piece))
       return
     }
