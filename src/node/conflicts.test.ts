@@ -1,5 +1,9 @@
 /** Conflicts as programs see them: nodes that were apart, over a network within the process. */
-import { expect, test } from 'vitest'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, onTestFinished, test } from 'vitest'
+import { openNode } from '../open.ts'
 import { openMemoryStore } from '../store/memory.ts'
 import { openWsTransport } from '../transport/ws.ts'
 import type { ConflictEvent } from '../replica/conflicts.ts'
@@ -119,6 +123,39 @@ test('[M27] the audit of each node tells what became of a conflict, and is whole
     const { isIntact, lines: count, last } = await node.conflicts.verifyAudit()
     expect({ isIntact, count, last }).toEqual({ isIntact: true, count: lines.length, last: lines.at(-1)?.hash })
   }
+})
+
+test('[M9] what is open is counted by rule, with the age of the oldest', async () => {
+  const [left, right, { id, revision, raisedAt }] = await clash()
+  for (const node of [left, right]) {
+    await until(() => (node.conflicts.tally.byRule().get('field') === 1 ? true : undefined))
+    expect(node.conflicts.tally.oldest().get('medium')).toBeGreaterThanOrEqual(raisedAt - 1000)
+  }
+  left.conflicts.resolve(id, { revision, choice: { kind: 'dismiss' } })
+  await until(() => (right.conflicts.tally.byRule().size === 0 ? true : undefined))
+  expect(left.conflicts.tally.byRule().size).toBe(0)
+})
+
+test('[M9] what was open before a restart is counted after it, and the audit goes on', async () => {
+  const dir = await mkdtemp(join(tmpdir(), 'skein-conflicts-'))
+  onTestFinished(() => rm(dir, { recursive: true, force: true }))
+  const listen = 'ws://127.0.0.1:0'
+  const first = await openNode({ dir, agent: 'agent-a' })
+  first.space('s', tasks).record('t-1').set({ status: 'todo' })
+  await first.close()
+  await using apart = await openNode({ memory: true, listen, agent: 'agent-b' })
+  apart.space('s').record('t-1').set({ status: 'done' })
+  const met = await openNode({ dir, agent: 'agent-a', join: apart.status().addresses })
+  await until(() => (met.conflicts.tally.byRule().get('field') === 1 ? true : undefined))
+  const { next } = await met.conflicts.verifyAudit()
+  expect(next).toBeGreaterThan(1)
+  await met.close()
+  await using again = await openNode({ dir, agent: 'agent-a' })
+  await until(() => (again.conflicts.tally.byRule().get('field') === 1 ? true : undefined))
+  const [conflict] = await Array.fromAsync(again.conflicts.list())
+  if (conflict === undefined) throw new Error('no conflict')
+  again.conflicts.ack(conflict.id)
+  expect(await again.conflicts.verifyAudit()).toMatchObject({ isIntact: true, next: next + 1 })
 })
 
 test('[M10] what the system keeps is in no listing, no watch and under no key of a program', async () => {

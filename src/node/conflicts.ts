@@ -24,6 +24,7 @@ import { Receipt } from './receipt.ts'
 import type { Durability } from './receipt.ts'
 import { checkName, checkOptions, checkSettings } from './space-handle.ts'
 import type { SpaceHost } from './space-handle.ts'
+import { Tally } from './workflow/tally.ts'
 
 export interface ConflictOptions {
   /** Only of this space. */
@@ -118,6 +119,8 @@ export class NodeConflicts {
   readonly #conflicts: Conflicts
   readonly #rows: AuditRows
   readonly #feeds = new Set<Feed>()
+  /** @internal What is open, for figures. */
+  readonly tally: Tally = new Tally()
 
   constructor(host: SpaceHost, conflicts: Conflicts, rows: AuditRows) {
     this.#host = host
@@ -312,6 +315,7 @@ export class NodeConflicts {
 
   /** @internal */
   tell(event: ConflictEvent): void {
+    this.tally.event(event, this.#host.now())
     for (const feed of this.#feeds) {
       if (feed.queue.length >= limits.watchBuffer) feed.queue = [{ change: 'gap' }]
       feed.queue.push(event)

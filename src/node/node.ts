@@ -215,6 +215,7 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
     })
     this.#workflow = new WorkflowDriver({
       conflicts: machine.conflicts,
+      tally: this.conflicts.tally,
       endpoints: config.workflow ?? noEndpoints,
       isOpen: () => this.#state === 'open' || this.#state === 'opening',
       now,
@@ -320,6 +321,7 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
     const space = this.replica.deleteSpace(name)
     if (space === undefined) return false
     this.#watchers.end(space)
+    this.conflicts.tally.ended(name)
     const { batch } = this.replica
     this.wrote(batch, 'disk')
     await this.whenStored(batch)

@@ -2,6 +2,7 @@
 import type { SessionReport, SyncEvent } from '../anti-entropy/output.ts'
 import { limits } from '../base/limits.ts'
 import { timeToMs } from '../crdt/clock.ts'
+import { severities } from '../merge/rule.ts'
 import type { Log } from '../observe/log.ts'
 import type { Metrics } from '../observe/metrics.ts'
 import type { Traced, Tracing } from '../observe/trace.ts'
@@ -35,6 +36,8 @@ export function observerOf({ log, metrics, tracing }: ObserverParts): Observer {
   const droppedWatcher = metrics.counter('dropped_total', { what: 'watcher' })
   metrics.counter('dropped_total', { what: 'deltas' })
   metrics.counter('conflicts_total', { rule: 'field', outcome: 'opened' })
+  metrics.counter('conflicts_settled_total', { rule: 'field', by: 'policy' })
+  metrics.counter('conflict_repeats_total', { rule: 'field' })
   for (const kind of ['notify', 'ask', 'run']) metrics.counter('conflict_errands_total', { kind, outcome: 'done' })
   metrics.counter('peer_faults_total', { code: 'malformed' })
   const stepped = metrics.histogram('merge_seconds', {})
@@ -181,8 +184,10 @@ function told(event: MachineEvent, log: Log, metrics: Metrics): void {
       )
     }
     case 'conflict': {
-      const { space, id, rule, severity, change } = event.event
+      const { space, id, rule, severity, change, by, repeats = 0 } = event.event
       metrics.counter('conflicts_total', { rule, outcome: change })()
+      if (by !== undefined) metrics.counter('conflicts_settled_total', { rule, by })()
+      if (repeats > 0) metrics.counter('conflict_repeats_total', { rule })()
       return log.node.info({ space, id, rule, severity }, `conflict ${change}`)
     }
     case 'failed':
@@ -261,6 +266,17 @@ export function gaugesOf(metrics: Metrics, node: SkeinNode): void {
   metrics.gauge('clock_skew_seconds', () =>
     [...node.machine.peers].map((peer) => [{ peer: peer.node }, peer.skewMs / 1000] as const),
   )
+  metrics.gauge('conflicts_open', () => [
+    [{ rule: 'field' }, 0],
+    ...[...node.conflicts.tally.byRule()].map(([rule, count]) => [{ rule }, count] as const),
+  ])
+  metrics.gauge('conflict_age_seconds', () => {
+    const oldest = node.conflicts.tally.oldest()
+    return severities.map((severity) => {
+      const sinceMs = oldest.get(severity)
+      return [{ severity }, sinceMs === undefined ? 0 : (node.now() - sinceMs) / 1000] as const
+    })
+  })
   metrics.gauge('watchers', () => [[{}, node.watchers]])
   metrics.gauge('members', () => {
     const states = Map.groupBy(node.machine.membership.members(), ({ state }) => state)

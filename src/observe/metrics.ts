@@ -61,6 +61,22 @@ export const metricTable = {
     help: 'Conflicts as this node heard of them: opened, grown by a branch, reopened, settled, and what was said of them.',
     labels: ['rule', 'outcome'],
   },
+  conflicts_settled_total: {
+    kind: 'counter',
+    help: 'Conflicts that were settled, by whom: a policy, a person (as the space names them) or an agent. The share of `policy` is what needed nobody.',
+    labels: ['rule', 'by'],
+  },
+  conflict_repeats_total: {
+    kind: 'counter',
+    help: 'Conflicts on something on which one was settled before: where they come from is to be mended.',
+    labels: ['rule'],
+  },
+  conflicts_open: { kind: 'gauge', help: 'Conflicts that nobody has settled yet.', labels: ['rule'] },
+  conflict_age_seconds: {
+    kind: 'gauge',
+    help: 'For how long the oldest open conflict of each severity has been so; 0 without any.',
+    labels: ['severity'],
+  },
   conflict_errands_total: {
     kind: 'counter',
     help: 'What this node did outside about conflicts, for the whole fleet: told a target (`notify`), asked a resolver (`ask`), ran an action (`run`).',

@@ -91,6 +91,10 @@ export interface ConflictEvent {
   readonly change: 'opened' | 'grown' | 'reopened' | 'settled' | QueueCell
   /** Written here, rather than received. */
   readonly local: boolean
+  /** Of `settled`: who decided. */
+  readonly by?: 'policy' | 'person' | 'agent'
+  /** Of `opened`: how often a conflict on the same subject was settled before. */
+  readonly repeats?: number
 }
 
 export interface Resolution {
@@ -495,7 +499,18 @@ export class Conflicts {
           details,
         }
         this.audit.append(fact, nowMs)
-        this.#config.event({ space: space.name, id, rule, severity, change, local: own })
+        const { people } = desk.rules.workflow
+        const by = agent.startsWith('policy:') ? 'policy' : names(people, agent) ? 'person' : 'agent'
+        this.#config.event({
+          space: space.name,
+          id,
+          rule,
+          severity,
+          change,
+          local: own,
+          ...(change === 'settled' && { by }),
+          ...(change === 'opened' && { repeats: this.#thread(space, known).length }),
+        })
       }
       const isNew = cells.has('head') && !cells.has('decision')
       if (!isNew || safe === 'hold') this.#hold(desk, id, known)

@@ -22,6 +22,7 @@ import type { Space } from '../../replica/space.ts'
 import { Broken, Caller, usualBounds } from './caller.ts'
 import type { CallBounds } from './caller.ts'
 import type { Endpoint } from './endpoint.ts'
+import type { Tally } from './tally.ts'
 
 export interface Target {
   readonly name: string
@@ -99,6 +100,7 @@ export interface ActionBody {
 
 export interface WorkflowHost {
   readonly conflicts: Conflicts
+  readonly tally: Tally
   readonly endpoints: Endpoints
   isOpen(): boolean
   now(): number
@@ -156,12 +158,21 @@ export class WorkflowDriver {
 
   /** Every case of a space is looked at: something may be due. */
   async #survey(space: Space): Promise<void> {
-    const { errands } = this.#host.conflicts
-    if (errands.isIdle(space)) return
+    const { conflicts, tally } = this.#host
     try {
       for await (const { key } of this.#host.entries(space, casePrefix)) {
         const id = caseIdOf(key)
-        if (id !== undefined) errands.look(space, id)
+        const known = id === undefined ? undefined : conflicts.case(space, id)
+        if (id === undefined || known === undefined) continue
+        const { rule, severity } = known
+        if (known.state === 'settled') tally.settled(space.name, id)
+        else
+          tally.open(space.name, id, {
+            rule,
+            severity,
+            sinceMs: conflicts.handling(space, known, this.#host.now()).raisedAt,
+          })
+        conflicts.errands.look(space, id)
       }
       this.#host.step()
     } catch (error) {
