@@ -57,6 +57,8 @@ export interface Branch extends Dot {
   readonly agent: string
   readonly reason: string | undefined
   readonly parts: readonly Part[]
+  /** What it did in the same act to the entries in question, beside what is disputed. */
+  readonly beside: readonly Part[]
   /** What its writer had newly seen of others. */
   readonly news: readonly Dot[]
 }
@@ -235,8 +237,19 @@ function textOf(value: Value | undefined): string {
   return typeof value === 'string' ? value : ''
 }
 
-function branchValue({ time, agent, reason, parts, news }: Branch): Value {
-  return { time, agent, reason: reason ?? null, parts: partsValue(parts), news: dotsValue(news) }
+function branchValue({ time, agent, reason, parts, beside, news }: Branch): Value {
+  return {
+    time,
+    agent,
+    reason: reason ?? null,
+    parts: partsValue(parts),
+    ...(beside.length > 0 && { beside: partsValue(beside) }),
+    news: dotsValue(news),
+  }
+}
+
+function ancestorValue(ancestor: Ancestor): Value {
+  return branchValue({ ...ancestor, reason: undefined, beside: [], news: [] })
 }
 
 function branchOf(dot: Dot, value: Value | undefined): Branch | undefined {
@@ -248,6 +261,7 @@ function branchOf(dot: Dot, value: Value | undefined): Branch | undefined {
     agent: value['agent'],
     reason: typeof reason === 'string' ? reason : undefined,
     parts: partsOf(value['parts']),
+    beside: partsOf(value['beside']),
     news: dotsOf(value['news']),
   }
 }
@@ -438,7 +452,7 @@ function open(cells: Cells, change: Change, { head, branches, ancestors }: Findi
         const ancestor = ancestors.get(dotName(dot))
         const at = pathOf(['a', dot.origin, dot.seq])
         if (ancestor === undefined || cells.get(at).length > 0) continue
-        change.put(at, branchValue({ ...ancestor, reason: undefined, news: [] }))
+        change.put(at, ancestorValue(ancestor))
       }
     }
   }
@@ -518,12 +532,12 @@ export function lastOf(settled: readonly Settled[]): Settled[] {
 }
 
 export function encodeFinding({ id, head, branches, ancestors, others }: Finding): Uint8Array {
-  const dotted = (each: Branch): Value => [[each.origin, each.seq], branchValue(each)]
+  const dotted = (value: Value, { origin, seq }: Dot): Value => [[origin, seq], value]
   return encodeValue([
     id,
     headValue(head),
-    [...branches.values()].map(dotted),
-    [...ancestors.values()].map((each) => dotted({ ...each, reason: undefined, news: [] })),
+    [...branches.values()].map((each) => dotted(branchValue(each), each)),
+    [...ancestors.values()].map((each) => dotted(ancestorValue(each), each)),
     dotsValue([...others.values()]),
   ])
 }

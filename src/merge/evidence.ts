@@ -1,4 +1,5 @@
 /** A case as data: all that a person needs on one screen, and an agent in one JSON, to decide it. */
+import { equalBytes } from '../base/bytes.ts'
 import { limits } from '../base/limits.ts'
 import type { Value } from '../base/value.ts'
 import { pathValue, sameDot } from '../crdt/cell.ts'
@@ -6,8 +7,7 @@ import type { Path } from '../crdt/cell.ts'
 import { timeToMs } from '../crdt/clock.ts'
 import type { Dot } from '../crdt/dot.ts'
 import { typeOf } from '../crdt/types/table.ts'
-import { dotName } from './case.ts'
-import type { Branch, Case, Choice, Part } from './case.ts'
+import type { Ancestor, Branch, Case, Choice, Part } from './case.ts'
 import { belowLog } from './below-log.ts'
 import { valueIn } from './deed.ts'
 import type { Handling } from './queue.ts'
@@ -19,8 +19,10 @@ export interface Conflict extends Handling {
   readonly id: string
   readonly rule: string
   readonly kind: string
-  /** What was found, in one line. */
+  /** What this kind of conflict is, in one line. */
   readonly says: string
+  /** What happened here: who did it to what. */
+  readonly summary: string
   readonly severity: Severity
   readonly safe: SafeOutcome
   readonly decides: Decider
@@ -56,6 +58,8 @@ export interface BranchEvidence {
   /** Wall-clock milliseconds. */
   readonly at: number
   readonly did: readonly PartEvidence[]
+  /** What it did in the same act to the entries in question, beside what is disputed. */
+  readonly beside: readonly PartEvidence[]
   /** What its writer had newly seen of others, and at what it therefore looked. */
   readonly hadSeen: readonly Dot[]
   /** A later branch of the same case was written over it. */
@@ -79,9 +83,19 @@ export interface Difference {
   readonly key: string
   readonly type: string
   readonly path: Value
+  /** All branches wrote it, and the same. */
+  readonly agreed: boolean
   /** What stood there before, where history still had it. */
-  readonly before: readonly { readonly dot: Dot; readonly agent: string; readonly value: Value | undefined }[]
+  readonly before: readonly Earlier[]
   readonly branches: readonly { readonly dot: Dot; readonly act: string; readonly value: Value | undefined }[]
+}
+
+export interface Earlier {
+  readonly dot: Dot
+  readonly agent: string
+  /** Wall-clock milliseconds. */
+  readonly at: number
+  readonly value: Value | undefined
 }
 
 export interface DecisionEvidence {
@@ -98,26 +112,30 @@ export function evidenceOf(space: string, known: Case, repeats: number, handling
   const { branches, decisions, unsettled } = known
   const isRepeated = repeats >= limits.repeatedConflicts
   const times = branches.map(({ time }) => timeToMs(time))
+  const keys = [...new Set(branches.flatMap(({ parts }) => parts.map(({ key }) => key)))].sort()
+  const says = kind?.says ?? 'found by a rule that this version does not know'
   return {
     ...handling,
     space,
     id: known.id,
     rule: known.rule,
     kind: known.kind,
-    says: kind?.says ?? 'found by a rule that this version does not know',
+    says,
+    summary: summaryOf(known, keys, says),
     severity: known.severity,
     safe: known.safe,
     decides: known.decides,
     state: known.state,
     revision: known.revision,
     subject: known.subject,
-    keys: [...new Set(branches.flatMap(({ parts }) => parts.map(({ key }) => key)))].sort(),
+    keys,
     branches: branches.map((branch) => ({
       dot: dotOf(branch),
       agent: branch.agent,
       reason: branch.reason,
       at: timeToMs(branch.time),
       did: branch.parts.map(partEvidence),
+      beside: branch.beside.map(partEvidence),
       hadSeen: branch.news,
       supersededBy: laterOf(branch, branches),
       settled: !unsettled.includes(branch),
@@ -182,24 +200,55 @@ function laterOf(branch: Branch, branches: readonly Branch[]): Dot | undefined {
 }
 
 function differencesOf({ branches, ancestors }: Case): Difference[] {
-  const cells = new Map<string, Difference & { branches: Difference['branches'][number][] }>()
-  for (const branch of branches) {
-    for (const { key, type, path, act, value } of branch.parts) {
-      const name = `${key} ${type} ${path}`
-      let cell = cells.get(name)
-      if (cell === undefined) {
-        const isHere = (part: Part): boolean => part.key === key && part.type === type && part.path === path
-        const before = ancestors.flatMap((ancestor) => {
-          // What a branch stood on, but is no branch itself.
-          if (branches.some((one) => dotName(one) === dotName(ancestor))) return []
-          const part = ancestor.parts.find(isHere)
-          if (part === undefined) return []
-          return [{ dot: dotOf(ancestor), agent: ancestor.agent, value: part.value && valueIn(part.value) }]
-        })
-        cells.set(name, (cell = { key, type: nameOf(type), path: pathIn(path), before, branches: [] }))
+  const cells = new Map<string, { readonly part: Part; readonly wrote: [Branch, Part][] }>()
+  for (const side of ['parts', 'beside'] as const) {
+    for (const branch of branches) {
+      for (const part of branch[side]) {
+        const name = `${part.key} ${part.type} ${part.path}`
+        const cell = cells.get(name)
+        if (cell === undefined) cells.set(name, { part, wrote: [[branch, part]] })
+        else cell.wrote.push([branch, part])
       }
-      cell.branches.push({ dot: dotOf(branch), act, value: value && valueIn(value) })
     }
   }
-  return [...cells.values()]
+  return [...cells.values()].map(({ part, wrote }) => ({
+    key: part.key,
+    type: nameOf(part.type),
+    path: pathIn(part.path),
+    agreed: wrote.length === branches.length && wrote.every(([, one]) => isSame(one, part)),
+    before: earlierOf(part, branches, ancestors),
+    branches: wrote.map(([branch, { act, value }]) => ({ dot: dotOf(branch), act, value: value && valueIn(value) })),
+  }))
+}
+
+function isSame(a: Part, b: Part): boolean {
+  if (a.act !== b.act || a.value === undefined || b.value === undefined) return a.act === b.act && a.act !== 'put'
+  return equalBytes(a.value, b.value)
+}
+
+/** What branches stood on, but what is no branch itself. */
+function earlierOf({ key, type, path }: Part, branches: readonly Branch[], ancestors: readonly Ancestor[]): Earlier[] {
+  return ancestors.flatMap((ancestor) => {
+    if (branches.some((one) => sameDot(one, ancestor))) return []
+    const part = ancestor.parts.find((each) => each.key === key && each.type === type && each.path === path)
+    if (part === undefined) return []
+    const { agent, time } = ancestor
+    return [{ dot: dotOf(ancestor), agent, at: timeToMs(time), value: part.value && valueIn(part.value) }]
+  })
+}
+
+/** Agents that are named one by one, and entries. */
+const mostNamed = 3
+
+function summaryOf({ kind, branches }: Case, keys: readonly string[], says: string): string {
+  const what = listed(keys)
+  if (kind === belowLog.name) return `${what}: ${says}.`
+  const agents = [...new Set(branches.map(({ agent }) => agent))]
+  const who = agents.length === 1 ? `${agents[0] ?? ''}, at ${branches.length} places,` : listed(agents)
+  return `${who} acted on ${what} without knowing of one another: ${says}.`
+}
+
+function listed(names: readonly string[]): string {
+  if (names.length > mostNamed) return `${names.slice(0, mostNamed).join(', ')} and ${names.length - mostNamed} more`
+  return names.length < 2 ? (names[0] ?? '') : `${names.slice(0, -1).join(', ')} and ${names.at(-1) ?? ''}`
 }

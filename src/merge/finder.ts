@@ -9,6 +9,7 @@ import { limits } from '../base/limits.ts'
 import type { Delta } from '../crdt/delta.ts'
 import { covers } from '../crdt/dot.ts'
 import type { Dot, OriginId, Seen } from '../crdt/dot.ts'
+import { record } from '../crdt/types/record.ts'
 import { caseId, caseType, dotName, headOf, lastOf, threadIn, threadOf } from './case.ts'
 import type { Ancestor, Branch, Finding, Head, Part, Settled } from './case.ts'
 import { deedOf } from './deed.ts'
@@ -218,19 +219,42 @@ export class Finder {
 const none: readonly never[] = []
 
 /** What a delta did to what a case is about, as the case keeps it. */
-export function branchOfDeed({ delta }: Deed, touches: readonly Omit<Touch, 'note'>[]): Branch {
-  const { origin, seq, time, agent, reason, context } = delta
+export function branchOfDeed(deed: Deed, touches: readonly Touch[]): Branch {
+  const { origin, seq, time, agent, reason, context } = deed.delta
   const parts = touches
     .slice(0, limits.caseParts)
     .map(({ key, type, path, act, value, over }) => partOf(key, type, path, act, value, over))
-  return { origin, seq, time, agent, reason, parts, news: context.slice(0, limits.caseBranches) }
+  const news = context.slice(0, limits.caseBranches)
+  return { origin, seq, time, agent, reason, parts, beside: besideOf(deed, touches, parts), news }
+}
+
+/**
+ * A rule that compares rows touches one field of each; the others of that row are evidence too. All of them fit the room of one
+ * value.
+ */
+function besideOf({ puts }: Deed, touches: readonly Touch[], parts: readonly Part[]): Part[] {
+  const rows = new Set(
+    touches.flatMap(({ key, type, note }) => (type === record.id && note !== undefined ? [key] : [])),
+  )
+  if (rows.size === 0) return []
+  const found: Part[] = []
+  let leftBytes = limits.caseValueBytes
+  for (const { key, type, path, value } of puts) {
+    if (type !== record.id || !rows.has(key)) continue
+    if (parts.some((part) => part.key === key && part.type === type && part.path === path)) continue
+    const sizeBytes = path.length + value.length
+    if (sizeBytes > leftBytes || found.length >= limits.caseParts) continue
+    leftBytes -= sizeBytes
+    found.push(partOf(key, type, path, 'put', value, none))
+  }
+  return found
 }
 
 /** What is left of a branch whose delta has gone from the log since it was compared last. */
 function leftOf({ origin, seq, time, agent, touch }: Met): Branch {
   const { key, type, path, act, value, over, cutBytes = 0 } = touch
   const part = { ...partOf(key, type, path, act, cutBytes > 0 ? undefined : value, over), cutBytes }
-  return { origin, seq, time, agent, reason: undefined, parts: [part], news: [] }
+  return { origin, seq, time, agent, reason: undefined, parts: [part], beside: [], news: [] }
 }
 
 function hadSeen(writer: Dot, context: Seen, dot: Dot): boolean {
