@@ -30,14 +30,16 @@ export type {
   AuditOptions,
   ConflictCall,
   ConflictGap,
+  ConflictHistoryItem,
   ConflictOptions,
   ConflictsStatus,
   NodeConflicts,
   ProposeOptions,
   ResolveOptions,
   SnoozeOptions,
+  SpaceRules,
 } from './node/conflicts.ts'
-export type { BranchEvidence, Conflict, DecisionEvidence, Difference, PartEvidence } from './merge/evidence.ts'
+export type { BranchEvidence, Conflict, DecisionEvidence, Difference, Earlier, PartEvidence } from './merge/evidence.ts'
 export type { Choice } from './merge/case.ts'
 export type { Compensation, Handling, Notice, Proposal, Said, Stage } from './merge/queue.ts'
 export type { PolicyDeclaration, WorkflowDeclaration } from './merge/policy.ts'

@@ -403,6 +403,12 @@ export const errorTable = {
     retry: false,
     action: 'Propose it, and let a person decide; or add the agent to `people` of the space.',
   },
+  rules_superseded: {
+    meaning: 'The space has rules of that version that say something else, or of a higher version.',
+    state: 'unchanged',
+    retry: false,
+    action: 'Read the rules of the space, and declare yours under a higher version if they are to hold.',
+  },
   conflict_changed: {
     meaning: 'The conflict has another branch or decision than the revision that was looked at.',
     state: 'unchanged',

@@ -187,25 +187,30 @@ export class Finder {
     return lastOf(both).map(({ origin, seq }) => ({ origin, seq }))
   }
 
-  /**
-   * Had the writer of a delta seen another? Its log is read backwards to where it last spoke of that origin. Where it is
-   * silent as far as the log reaches, and after it too, it knew what it knows now.
-   */
+  /** Had the writer of a delta seen another? */
   saw(dot: Dot, other: Dot): boolean {
-    if (other.origin === dot.origin) return other.seq < dot.seq
+    return other.seq <= this.sawUpTo(dot, other.origin)
+  }
+
+  /**
+   * Up to where the writer of a delta had seen another origin. Its log is read backwards to where it last spoke of that. Where
+   * it is silent as far as the log reaches, and after it too, it knew what it knows now.
+   */
+  sawUpTo(dot: Dot, other: OriginId): number {
     const { origin } = dot
+    if (other === origin) return dot.seq - 1
     const floor = this.#space.floor(origin)
     for (let seq = dot.seq; seq >= floor; seq--) {
-      const said = this.#space.delta({ origin, seq })?.context.find((one) => one.origin === other.origin)
-      if (said !== undefined) return other.seq <= said.seq
+      const said = this.#space.delta({ origin, seq })?.context.find((one) => one.origin === other)
+      if (said !== undefined) return said.seq
     }
-    if (floor === 1) return false
+    if (floor === 1) return 0
     for (let seq = dot.seq + 1; seq <= this.#space.head(origin); seq++) {
       const delta = this.#space.delta({ origin, seq })
       // What cannot be read may have been where it heard of it.
-      if (delta === undefined || delta.context.some((one) => one.origin === other.origin)) return false
+      if (delta === undefined || delta.context.some((one) => one.origin === other)) return 0
     }
-    return covers(this.#space.seen(origin), other)
+    return this.#space.seen(origin).get(other) ?? 0
   }
 
   /** Had the writer of a decision seen all of what was found? Then it was settled, whether it was named or not. */

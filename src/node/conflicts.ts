@@ -2,24 +2,30 @@
  * The conflicts of a node, as programs see them: what is open, with all the evidence; what changes; and deciding. Cases are
  * read from their entries when somebody asks, so that a hundred thousand of them cost memory to nobody.
  */
+import { compareUtf8, equalBytes } from '../base/bytes.ts'
 import { SkeinError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
+import { sameDot } from '../crdt/cell.ts'
+import type { Dot } from '../crdt/dot.ts'
 import type { Choice } from '../merge/case.ts'
 import type { Conflict } from '../merge/evidence.ts'
+import { isObject, valueIn } from '../merge/deed.ts'
 import { isReservedAgent } from '../merge/policy.ts'
+import type { WorkflowDeclaration } from '../merge/policy.ts'
 import { roundOf, stages } from '../merge/queue.ts'
 import type { Stage } from '../merge/queue.ts'
 import { checkChoice, checkRevision } from '../merge/resolve.ts'
 import { severities } from '../merge/rule.ts'
 import type { Severity } from '../merge/rule.ts'
-import type { RuleSet } from '../merge/rule-set.ts'
 import type { RowReader, RowScanner } from '../base/rows.ts'
-import { caseIdOf, casePrefix } from '../merge/system.ts'
+import type { RuleDeclaration, RuleSet } from '../merge/rule-set.ts'
+import { caseIdOf, caseKey, casePrefix } from '../merge/system.ts'
 import { AuditCheck, auditHead, auditLine, auditRows } from '../replica/audit.ts'
 import type { AuditLine, AuditReport } from '../replica/audit.ts'
 import type { ConflictEvent, Conflicts, Saying } from '../replica/conflicts.ts'
 import type { Committed } from '../replica/replica.ts'
 import type { Space } from '../replica/space.ts'
+import type { HistoryItem } from './history.ts'
 import { Receipt } from './receipt.ts'
 import type { Durability } from './receipt.ts'
 import { checkName, checkOptions, checkSettings } from './space-handle.ts'
@@ -70,6 +76,15 @@ export interface ProposeOptions extends ResolveOptions {
   readonly confidence?: number
 }
 
+/** A change of an entry that has a part in a conflict. */
+export interface ConflictHistoryItem extends HistoryItem {
+  readonly key: string
+  /** It is a branch of the conflict. */
+  readonly isBranch: boolean
+  /** The branches whose writers had seen it, of the first few. */
+  readonly seenBy: readonly Dot[]
+}
+
 /** A reader was too slow, and events were dropped: list the conflicts instead. */
 export interface ConflictGap {
   readonly change: 'gap'
@@ -105,6 +120,15 @@ export interface AuditOptions {
   readonly id?: string
 }
 
+/** What raises conflicts in a space, who people are there, and what may be settled without them. */
+export interface SpaceRules extends WorkflowDeclaration {
+  /** 0 without any. */
+  readonly version: number
+  readonly rules: readonly RuleDeclaration[]
+  /** Rules of a newer version, which say nothing here. */
+  readonly notEvaluated: readonly string[]
+}
+
 interface Feed {
   queue: (ConflictEvent | ConflictGap)[]
   wake: (() => void) | undefined
@@ -113,6 +137,12 @@ interface Feed {
 
 const states: readonly unknown[] = ['open', 'settled', 'all']
 const callOptions = ['space', 'agent', 'reason', 'durability'] as const
+/** Of the history before the first branch, and of all. Guesses: a screen, and what one reads on. */
+const itemsBefore = 10
+const itemsAround = 50
+/** Entries whose history is read, and branches of which it is told what they knew: each reads the log once. A guess. */
+const keysAround = 8
+const branchesAround = 8
 
 export class NodeConflicts {
   readonly #host: SpaceHost
@@ -128,11 +158,21 @@ export class NodeConflicts {
     this.#rows = rows
   }
 
-  /** Conflicts with their evidence, space by space. */
+  /** Conflicts with their evidence: space by space in the order of their names, each in the order of ids. */
   async *list(options: ConflictOptions = {}): AsyncGenerator<Conflict, void, void> {
     const wanted = filterOf(options)
-    for (const each of this.#spaces(options.space)) {
-      for await (const conflict of this.#all(each)) if (wanted(conflict)) yield conflict
+    for await (const conflict of this.scan(options.space)) if (wanted(conflict)) yield conflict
+  }
+
+  /** @internal All there are, in that order, from behind a place in it. */
+  async *scan(
+    space?: string,
+    behind?: { readonly space: string; readonly id: string },
+  ): AsyncGenerator<Conflict, void, void> {
+    const spaces = this.#spaces(space).toSorted((one, other) => compareUtf8(one.name, other.name))
+    for (const each of spaces) {
+      const order = behind === undefined ? 1 : compareUtf8(each.name, behind.space)
+      if (order >= 0) yield* this.#all(each, order === 0 ? behind?.id : undefined)
     }
   }
 
@@ -142,6 +182,40 @@ export class NodeConflicts {
       if (conflict !== undefined) return conflict
     }
     return undefined
+  }
+
+  /**
+   * What was done to its entries around it, oldest first, as far back as the log of this node goes, and which of it each side
+   * knew.
+   */
+  async history(id: string, options: { readonly space?: string } = {}): Promise<readonly ConflictHistoryItem[]> {
+    for (const space of this.#spaces(checkOptions(options, ['space']).space)) {
+      const conflict = this.#conflicts.evidence(this.#host.replica.read(space), checkId(id), this.#host.now())
+      if (conflict !== undefined) return this.#around(space, conflict)
+    }
+    return []
+  }
+
+  async #around(space: Space, { keys, branches }: Conflict): Promise<readonly ConflictHistoryItem[]> {
+    const isBranch = (dot: Dot): boolean => branches.some((branch) => sameDot(branch.dot, dot))
+    const all: (HistoryItem & { readonly key: string })[] = []
+    for (const key of keys.slice(0, keysAround)) {
+      for (const item of await this.#host.history(space, key)) all.push({ key, ...item })
+    }
+    all.sort((one, other) => one.at - other.at)
+    const first = all.findIndex(({ dot }) => isBranch(dot))
+    const from = first < 0 ? Math.max(0, all.length - itemsAround) : Math.max(0, first - itemsBefore)
+    const items = all.slice(from, from + itemsAround)
+    const origins = [...new Set(items.map(({ dot }) => dot.origin))]
+    const knew = branches.slice(0, branchesAround).map(({ dot }) => {
+      const upTo = new Map(origins.map((origin) => [origin, this.#conflicts.sawUpTo(space, dot, origin)]))
+      return { dot, saw: ({ origin, seq }: Dot): boolean => seq <= (upTo.get(origin) ?? 0) }
+    })
+    return items.map((item) => ({
+      ...item,
+      isBranch: isBranch(item.dot),
+      seenBy: knew.filter(({ saw }) => saw(item.dot)).map(({ dot }) => dot),
+    }))
   }
 
   /**
@@ -305,12 +379,39 @@ export class NodeConflicts {
     return check.end()
   }
 
-  /** @internal Of a space that a program opens with rules. */
-  declare(space: Space, rules: RuleSet): void {
+  /** The rules of a space, as they can be declared again. */
+  rules(space: string): SpaceRules {
+    const [found] = this.#spaces(space)
+    const { version, rules, notEvaluated, bytes } = this.#conflicts.rules(found as Space)
+    const declared = valueIn(bytes)
+    return {
+      ...(isObject(declared) && (declared['workflow'] as WorkflowDeclaration | undefined)),
+      version,
+      rules: rules.map(({ name, kind, prefix, severity, safe, decides, settings }) => ({
+        rule: kind.name,
+        name,
+        prefix,
+        severity,
+        safe,
+        decides,
+        ...settings,
+      })),
+      notEvaluated,
+    }
+  }
+
+  /** @internal Of a space that a program opens with rules: those that are there stand where they are newer. */
+  declare(space: Space, rules: RuleSet, agent: string = this.#host.settings.agent): void {
     const host = this.#host
     host.writable()
-    const { dot, batch } = this.#conflicts.declare(space, rules, host.now(), host.settings.agent)
+    const { dot, batch } = this.#conflicts.declare(space, rules, host.now(), agent)
     if (dot !== undefined) host.wrote(batch, host.settings.durability)
+  }
+
+  /** @internal Would these rules be taken, or are they there? Others of their version, and newer ones, stand. */
+  takes(space: Space, { version, bytes }: RuleSet): boolean {
+    const present = this.#conflicts.rules(space)
+    return present.version < version || (present.version === version && equalBytes(present.bytes, bytes))
   }
 
   /** @internal */
@@ -331,19 +432,25 @@ export class NodeConflicts {
     }
   }
 
-  async *#all(space: Space): AsyncGenerator<Conflict, void, void> {
-    const told = new Set<string>()
-    for (const id of this.#conflicts.pending(space)) {
-      told.add(id)
+  /** What stands in cases, and in between what only this node knows. */
+  async *#all(space: Space, behind: string = ''): AsyncGenerator<Conflict, void, void> {
+    const waiting = this.#conflicts
+      .pending(space)
+      .filter((id) => id > behind)
+      .sort()
+    let next = 0
+    const evidence = (id: string): Iterable<Conflict> => {
       const conflict = this.#conflicts.evidence(space, id, this.#host.now())
-      if (conflict !== undefined) yield conflict
+      return conflict === undefined ? [] : [conflict]
     }
-    for await (const { key } of this.#host.entries(space, casePrefix, '')) {
-      const id = caseIdOf(key)
-      const conflict =
-        id === undefined || told.has(id) ? undefined : this.#conflicts.evidence(space, id, this.#host.now())
-      if (conflict !== undefined) yield conflict
+    for await (const { key } of this.#host.entries(space, casePrefix, behind === '' ? '' : caseKey(behind))) {
+      const id = caseIdOf(key) ?? ''
+      for (; next < waiting.length && (waiting[next] as string) <= id; next++) {
+        if (waiting[next] !== id) yield* evidence(waiting[next] as string)
+      }
+      yield* evidence(id)
     }
+    for (const id of waiting.slice(next)) yield* evidence(id)
   }
 
   #spaces(name: string | undefined): readonly Space[] {
@@ -356,8 +463,8 @@ export class NodeConflicts {
   }
 }
 
-/** Checks a filter, and makes a question of it. */
-function filterOf(options: ConflictOptions): (conflict: Conflict) => boolean {
+/** @internal Checks a filter, and makes a question of it. */
+export function filterOf(options: ConflictOptions): (conflict: Conflict) => boolean {
   const { stage, rule, severity, owner, prefix, overdue, ...rest } = checkOptions(options, [
     'space',
     'state',

@@ -320,6 +320,11 @@ export class Conflicts {
     })
   }
 
+  /** Up to where the writer of a delta had seen another origin, as far as the log can tell. */
+  sawUpTo(space: Space, dot: Dot, origin: OriginId): number {
+    return this.#desk(space).finder.sawUpTo(dot, origin)
+  }
+
   /** Ids of cases of which only this node knows so far. */
   pending(space: Space): readonly string[] {
     return [...this.#desk(space).pending.keys()]

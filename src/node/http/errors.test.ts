@@ -6,6 +6,8 @@ import { limits } from '../../base/limits.ts'
 import { openNode } from '../../open.ts'
 import { FaultyStore } from '../../store/faulty.ts'
 import { openMemoryStore } from '../../store/memory.ts'
+import { clash } from '../clash.test-kit.ts'
+import type { Opening } from '../clash.test-kit.ts'
 import { defineSpace } from '../define-space.ts'
 import { SkeinNode } from '../node.ts'
 import { TokenStore } from '../security/tokens.ts'
@@ -40,6 +42,7 @@ function routeOf(method: string, path: string): Route | undefined {
 }
 
 const memory = () => openNode({ memory: true })
+const fleet: Opening = (agent, join) => openNode({ memory: true, agent, listen: 'ws://127.0.0.1:0', join })
 const op = (key: string) => `/v1/spaces/s/entries/${key}/ops`
 const set = (value: unknown) => ({ body: { type: 'register', op: 'set', value } })
 
@@ -197,6 +200,45 @@ test('who asks, and where', async () => {
   })
   expect(text).toMatch(/^HTTP\/1.1 421 .*"code":"host_refused"/s)
   provoked.add('host_refused')
+})
+
+test('what a decision can do wrong, and a declaration of rules', async () => {
+  const [node, , { id, revision }] = await clash(fleet)
+  await using it = await served(node)
+  const path = `/v1/conflicts/${id}/resolve`
+  const body = { revision, choice: { kind: 'dismiss' } }
+  const nested: unknown = JSON.parse(`${'['.repeat(40)}${']'.repeat(40)}`)
+  const wrong: readonly [code: ErrorCode, path: string, body: unknown][] = [
+    ['unknown_conflict', `/v1/conflicts/${'0'.repeat(32)}/resolve`, body],
+    ['unknown_conflict', '/v1/conflicts/none/resolve', body],
+    ['not_found', `${path}?space=nowhere`, body],
+    ['conflict_changed', path, { ...body, revision: 'other' }],
+    ['invalid_argument', path, { choice: { kind: 'dismiss' } }],
+    ['invalid_argument', path, { revision }],
+    ['invalid_argument', path, { ...body, choice: { kind: 'toss' } }],
+    ['invalid_argument', path, { ...body, choice: { kind: 'pick' } }],
+    ['invalid_argument', path, { ...body, choice: { kind: 'pick', branch: { origin: 'x', seq: 1 } } }],
+    ['invalid_argument', path, { ...body, choice: { kind: 'write', value: { a: 1 } } }],
+    ['reserved_name', path, `{"revision":"${revision}","choice":{"kind":"write","value":[{"__proto__":1}]}}`],
+    ['too_deep', path, { ...body, choice: { kind: 'write', value: nested } }],
+    ['too_large', path, { ...body, choice: { kind: 'write', value: 'x'.repeat(limits.valueBytes + 1) } }],
+    ['invalid_value', path, `{"revision":"${revision}","choice":{"kind":"write","value":"\\ud800"}}`],
+  ]
+  for (const [code, at, asked] of wrong) {
+    const answer = await it.ask('POST', at, { body: asked })
+    expect(answer.body['code'], `${code}: ${JSON.stringify(answer.body).slice(0, 500)}`).toBe(code)
+    check(answer, code)
+  }
+  expect(node.conflicts.get(id)).toMatchObject({ state: 'open', revision })
+  check(await it.ask('GET', '/v1/conflicts/none'), 'unknown_conflict')
+  check(await it.ask('GET', '/v1/conflicts?cursor=W10'), 'invalid_token')
+  check(await it.ask('GET', '/v1/conflicts?space=nowhere'), 'not_found')
+  check(await it.ask('GET', '/v1/conflicts?state=lost'), 'invalid_argument')
+  expect(await it.ask('POST', path, { body })).toMatchObject({ status: 200 })
+  check(await it.ask('POST', path, { body: { ...body, choice: { kind: 'keep-both' } } }), 'conflict_settled')
+  check(await it.ask('PUT', '/v1/spaces/s', { body: { rules: [] } }), 'rules_superseded')
+  check(await it.ask('PUT', '/v1/spaces/new', { body: { rules: [{ rule: 'effect' }] } }), 'invalid_argument')
+  expect(node.replica.find('new')).toBeUndefined()
 })
 
 test('what the disk and the node can refuse', async () => {

@@ -29,6 +29,7 @@ import { problemOf } from './problem.ts'
 import { taken } from './route.ts'
 import type { Route } from './route.ts'
 import { routes } from './routes/table.ts'
+import type { Schema } from './schemas.ts'
 import { Service } from './service.ts'
 import { Sessions } from './sessions.ts'
 import { Streams, refuse } from './stream.ts'
@@ -342,7 +343,7 @@ function addRoute(
         required: route.required ?? [],
         additionalProperties: false,
       },
-      ...(route.body !== undefined && { body: route.body }),
+      ...(route.body !== undefined && { body: bodyOf(route.body, route.bodyOptional) }),
     },
     async handler(request, reply) {
       const { raw } = request
@@ -364,6 +365,11 @@ function addRoute(
       return body
     },
   })
+}
+
+/** To the server a body that is not there is `null`. */
+function bodyOf(body: Schema, isOptional: true | undefined): Schema {
+  return isOptional === true ? { ...body, type: ['object', 'null'] } : body
 }
 
 /** Whoever asks an open route: it may look at nothing. */

@@ -41,3 +41,12 @@ export function unsealed(token: string, name: string): readonly unknown[] {
   }
   throw new SkeinError('invalid_token', `${name} is none that this node gave out`)
 }
+
+/** How much text a value would be, near enough for a bound. */
+export function roughSize(value: unknown): number {
+  if (typeof value === 'string') return value.length
+  if (typeof value !== 'object' || value === null) return 8
+  let size = 16
+  for (const name in value) size += name.length + roughSize((value as Readonly<Record<string, unknown>>)[name])
+  return size
+}

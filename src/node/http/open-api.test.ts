@@ -3,6 +3,8 @@ import { readFile } from 'node:fs/promises'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import { expect, test } from 'vitest'
 import { openNode } from '../../open.ts'
+import { clash } from '../clash.test-kit.ts'
+import type { Opening } from '../clash.test-kit.ts'
 import { routes } from './routes/table.ts'
 import { served } from './server.test-kit.ts'
 import type { Asking } from './server.test-kit.ts'
@@ -18,11 +20,16 @@ interface Document {
   readonly components: { readonly schemas: { readonly Problem: object } }
 }
 
+const fleet: Opening = (agent, join) => openNode({ memory: true, agent, listen: 'ws://127.0.0.1:0', join })
+
 const counter = { type: 'counter', op: 'incr', by: 1 }
 /** How each route is asked once so that it succeeds; a route that is not here fails the test. */
 const examples: Readonly<Record<string, { readonly path: string; readonly asking?: Asking }>> = {
   'GET /v1/spaces': { path: '/v1/spaces' },
-  'PUT /v1/spaces/{space}': { path: '/v1/spaces/fresh' },
+  'PUT /v1/spaces/{space}': {
+    path: '/v1/spaces/fresh',
+    asking: { body: { rules: [{ rule: 'field', prefix: 't-' }], version: 1 } },
+  },
   'GET /v1/spaces/{space}': { path: '/v1/spaces/s' },
   'DELETE /v1/spaces/{space}': { path: '/v1/spaces/fresh' },
   'GET /v1/spaces/{space}/entries': { path: '/v1/spaces/s/entries?limit=2&prefix=r' },
@@ -35,6 +42,12 @@ const examples: Readonly<Record<string, { readonly path: string; readonly asking
   },
   'GET /v1/spaces/{space}/entries/{key}/history': { path: '/v1/spaces/s/entries/r/history?limit=1' },
   'GET /v1/watch': { path: '/v1/watch?space=s' },
+  'GET /v1/conflicts': { path: '/v1/conflicts?space=s&prefix=t&rule=field&state=all&limit=1' },
+  'GET /v1/conflicts/{id}': { path: '/v1/conflicts/{id}' },
+  'POST /v1/conflicts/{id}/resolve': {
+    path: '/v1/conflicts/{id}/resolve',
+    asking: { body: { revision: '{revision}', choice: { kind: 'write', value: 'doing' }, reason: 'both' } },
+  },
   'GET /v1/status': { path: '/v1/status' },
   'GET /v1/peers': { path: '/v1/peers' },
   'POST /v1/sync': { path: '/v1/sync' },
@@ -50,7 +63,10 @@ const examples: Readonly<Record<string, { readonly path: string; readonly asking
 }
 
 test('every route of the document answers, and by its schema', async () => {
-  await using it = await served(await openNode({ memory: true }), { metrics: () => 'skein_cells 1\n' })
+  const [node, , { id, revision }] = await clash(fleet)
+  await using it = await served(node, { metrics: () => 'skein_cells 1\n' })
+  const filled = <T>(text: T): T =>
+    JSON.parse(JSON.stringify(text).replaceAll('{id}', id).replaceAll('{revision}', revision)) as T
   const space = it.node.space('s')
   space.record('r').set({ status: 'todo', nested: { a: 1 } })
   space.record('r').unset('status')
@@ -67,7 +83,7 @@ test('every route of the document answers, and by its schema', async () => {
   expect(described).toHaveLength(routes.length)
   for (const [name, route] of described) {
     const [method = ''] = name.split(' ')
-    const { path, asking } = examples[name] as (typeof examples)[string]
+    const { path, asking = {} } = filled(examples[name] as (typeof examples)[string])
     if (name === 'GET /v1/watch') {
       const stop = new AbortController()
       const answer = await fetch(it.server.url + path, { signal: stop.signal })

@@ -86,7 +86,7 @@ function operationOf(route: Route): Readonly<Record<string, unknown>> {
       })),
     ],
     ...(route.body !== undefined && {
-      requestBody: { required: true, content: { 'application/json': { schema: route.body } } },
+      requestBody: { required: route.bodyOptional !== true, content: { 'application/json': { schema: route.body } } },
     }),
     responses: answers,
   }

@@ -30,6 +30,7 @@ export const statusOf: Readonly<Partial<Record<ErrorCode, number>>> = {
   out_of_range: 409,
   conflict_settled: 409,
   entry_held: 409,
+  rules_superseded: 409,
   space_deleted: 410,
   version_mismatch: 412,
   not_entitled: 403,

@@ -51,6 +51,8 @@ export interface Route {
   /** Request headers that it looks at. */
   readonly headers?: Readonly<Record<string, string>>
   readonly body?: Schema
+  /** It may be left out. */
+  readonly bodyOptional?: true
   readonly answers: Readonly<Record<number, AnswerSchema>>
   /** Beside those that any route may answer. */
   readonly codes: readonly ErrorCode[]
@@ -76,4 +78,28 @@ export function limitOf(value: Call['query'][string]): number {
   const limit = numberOf(value) ?? 100
   if (limit >= 1 && limit <= limits.pageItems) return limit
   throw new SkeinError('invalid_argument', `limit is from 1 to ${limits.pageItems}`, { argument: 'limit' })
+}
+
+export const agentHeader: string = 'Who writes, percent-encoded. A token names its agent itself.'
+export const reasonHeader: string = 'Why, for history, percent-encoded.'
+
+export function agentIn(headers: Call['headers']): string | undefined {
+  return decoded(headers['skein-agent'], 'Skein-Agent')
+}
+
+export function reasonIn(headers: Call['headers']): string | undefined {
+  return decoded(headers['skein-reason'], 'Skein-Reason')
+}
+
+/** Headers are ASCII by their own law; names of agents are not. */
+function decoded(header: string | readonly string[] | undefined, name: string): string | undefined {
+  if (header === undefined) return undefined
+  if (typeof header === 'string') {
+    try {
+      return decodeURIComponent(header)
+    } catch {
+      // Told below.
+    }
+  }
+  throw new SkeinError('invalid_argument', `${name} must be percent-encoded UTF-8, once`, { argument: name })
 }

@@ -1,12 +1,17 @@
 /** JSON schemas that several routes share. The server validates and writes by them; the OpenAPI document shows them. */
 import { limits } from '../../base/limits.ts'
 import { types } from '../../crdt/types/table.ts'
+import { policySettles } from '../../merge/policy.ts'
+import { ruleKinds } from '../../merge/rules/table.ts'
+import { defaultTimeoutMs, waitPattern } from './waiting.ts'
 
 export type Schema = Readonly<Record<string, unknown>>
 
 export const text: Schema = { type: 'string' }
 export const whole: Schema = { type: 'integer' }
 export const truth: Schema = { type: 'boolean' }
+/** In a query. */
+export const flag: Schema = { type: 'string', enum: ['true', 'false'] }
 /** Any JSON value. */
 export const anything: Schema = {}
 
@@ -36,6 +41,23 @@ export const limitQuery: Schema = digits(
   `Items in one page, 100 unless told otherwise, at most ${limits.pageItems}.`,
 )
 export const cursorQuery: Schema = { ...text, description: '`cursor` of the page before.' }
+
+export const timeoutQuery: Schema = digits(
+  6,
+  `Milliseconds to wait, ${defaultTimeoutMs} unless told otherwise, at most ${limits.waitMs}.`,
+)
+
+/** Of every write. */
+export const waitQuery: Readonly<Record<string, Schema>> = {
+  wait: {
+    type: 'string',
+    pattern: waitPattern,
+    description:
+      'What the answer waits for: `durable` (unless told otherwise), `none`, `peers:k` disks of peers, or `all`.',
+  },
+  timeout: timeoutQuery,
+  durability: { type: 'string', enum: ['memory', 'os', 'disk'] },
+}
 
 export const problem: Schema = object(
   {
@@ -126,7 +148,7 @@ export const transaction: Schema = object({
   },
 })
 
-export const space: Schema = object({
+const spaceFigures: Readonly<Record<string, Schema>> = {
   name: text,
   generation: whole,
   entries: whole,
@@ -134,16 +156,69 @@ export const space: Schema = object({
   origins: whole,
   logBytes: whole,
   root: { type: 'string', description: 'Equal roots: equal content.' },
+}
+
+export const space: Schema = object(spaceFigures)
+
+const rule: Schema = {
+  type: 'object',
+  description: `A kind of rule with its settings: ${ruleKinds.map(({ name }) => name).join(', ')}. docs/EMBEDDING.md has them.`,
+  properties: { rule: text },
+  required: ['rule'],
+  additionalProperties: true,
+}
+
+const workflow: Readonly<Record<string, Schema>> = {
+  'people?': {
+    ...listOf(text),
+    description: 'Agents that are persons: names, or beginnings of names that end in `*`.',
+  },
+  'due?': {
+    type: 'object',
+    description: 'How long a conflict may stay open before it is overdue, by severity, in milliseconds.',
+    additionalProperties: whole,
+  },
+  'policies?': {
+    type: 'array',
+    description: 'What may be settled without anybody. docs/EMBEDDING.md has them.',
+    items: {
+      type: 'object',
+      properties: { name: text, settle: { type: 'string', enum: policySettles } },
+      required: ['name', 'settle'],
+      additionalProperties: true,
+    },
+  },
+}
+
+export const ruledSpace: Schema = object({
+  ...spaceFigures,
+  rules: object({
+    ...workflow,
+    version: { type: 'integer', description: '0 without any.' },
+    rules: listOf(rule),
+    notEvaluated: { ...listOf(text), description: 'Rules of a newer version, which say nothing here.' },
+  }),
 })
 
-export const historyItem: Schema = object({
+export const spaceDeclaration: Schema = object({
+  'rules?': listOf(rule),
+  'version?': {
+    type: 'integer',
+    description: 'Of the rules, 1 unless told otherwise. The highest holds in the fleet.',
+  },
+  ...workflow,
+})
+
+export const historyFields: Readonly<Record<string, Schema>> = {
   dot,
   at: whole,
   agent: text,
   'reason?': text,
   cleared: truth,
   changes: listOf(object({ type: text, path: anything, 'value?': anything, supersedes: listOf(dot) })),
-})
+}
+
+export const historyItem: Schema = object(historyFields)
 
 export const peer: Schema = object({
   node: text,

@@ -15,15 +15,16 @@ import type { Durability, Receipt } from '../receipt.ts'
 import { checkKey, checkName } from '../space-handle.ts'
 import type { SpaceHandle, SpaceStatus, Transaction, WriteSettings } from '../space-handle.ts'
 import type { Watch } from '../watch.ts'
-import { mayAnywhere, must, mustEverywhere } from '../security/caller.ts'
+import { agentOf, mayAnywhere, must, mustEverywhere } from '../security/caller.ts'
 import type { Caller, Right } from '../security/caller.ts'
+import { ConflictDesk } from './conflict-desk.ts'
 import { fleetOf } from './fleet-view.ts'
 import type { FleetView, Reached, SyncReport, Verdict, Visibility } from './fleet-view.ts'
 import { fieldFilters, passes } from './filters.ts'
 import { fingerprintOf } from './idempotency.ts'
 import type { Idempotency, Replayed } from './idempotency.ts'
 import type { Session } from './sessions.ts'
-import { fromBase64, jsonOf, sealed, unsealed } from './json.ts'
+import { fromBase64, jsonOf, roughSize, sealed, unsealed } from './json.ts'
 import { matches, parseVersion, versionAfter } from './version.ts'
 import { settled } from './waiting.ts'
 import type { Wait } from './waiting.ts'
@@ -88,12 +89,14 @@ const lookAgainMs = 20
 export class Service {
   readonly node: SkeinNode
   readonly fleet: FleetView
+  readonly conflicts: ConflictDesk
   readonly metrics: () => Promise<string>
   readonly #idempotency: Idempotency
 
   constructor(node: SkeinNode, idempotency: Idempotency, metrics: () => Promise<string>) {
     this.node = node
     this.fleet = fleetOf(node)
+    this.conflicts = new ConflictDesk(node, this.fleet)
     this.metrics = metrics
     this.#idempotency = idempotency
   }
@@ -459,11 +462,6 @@ function fromJson(
   return args
 }
 
-function agentOf(caller: Caller, asked: string | undefined): string | undefined {
-  if (caller.agent === undefined || asked === undefined || asked === caller.agent) return caller.agent ?? asked
-  throw new SkeinError('forbidden', `this token writes as ${caller.agent}, not as ${asked}`, { agent: caller.agent })
-}
-
 function settingsOf(agent: string | undefined, { reason, durability, ttlMs }: WriteRequest): WriteSettings {
   return {
     ...(agent !== undefined && { agent }),
@@ -495,12 +493,4 @@ function behind(items: readonly HistoryItem[], cursor: string, space: string, ke
   if (known >= 0) return known + 1
   const younger = items.findIndex((item) => item.at > at)
   return younger < 0 ? items.length : younger
-}
-
-function roughSize(value: unknown): number {
-  if (typeof value === 'string') return value.length
-  if (typeof value !== 'object' || value === null) return 8
-  let size = 16
-  for (const name in value) size += name.length + roughSize((value as Readonly<Record<string, unknown>>)[name])
-  return size
 }

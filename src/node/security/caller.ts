@@ -56,3 +56,9 @@ export function mustEverywhere(caller: Caller, right: Right): void {
   )
   if (all === false) throw new SkeinError('forbidden', `this token has no right to ${right} the node`, { right })
 }
+
+/** Whose name a write bears: a token says it, and nothing else may. */
+export function agentOf(caller: Caller, asked: string | undefined): string | undefined {
+  if (caller.agent === undefined || asked === undefined || asked === caller.agent) return caller.agent ?? asked
+  throw new SkeinError('forbidden', `this token writes as ${caller.agent}, not as ${asked}`, { agent: caller.agent })
+}

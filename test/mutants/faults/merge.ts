@@ -161,8 +161,8 @@ export const mergeFaults: readonly Fault[] = [
   {
     name: 'merge: what cannot be read counts as seen',
     file: 'src/merge/finder.ts',
-    find: 'if (delta === undefined || delta.context.some((one) => one.origin === other.origin)) return false',
-    replace: 'if (delta?.context.some((one) => one.origin === other.origin) === true) return false',
+    find: 'if (delta === undefined || delta.context.some((one) => one.origin === other)) return 0',
+    replace: 'if (delta?.context.some((one) => one.origin === other) === true) return 0',
     tests,
   },
   {

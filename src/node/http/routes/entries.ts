@@ -3,25 +3,28 @@ import { SkeinError } from '../../../base/errors.ts'
 import type { ErrorCode } from '../../../base/errors.ts'
 import { limits } from '../../../base/limits.ts'
 import type { Durability } from '../../receipt.ts'
-import { limitOf, numberOf, textOf, textsOf } from '../route.ts'
+import { agentHeader, agentIn, limitOf, numberOf, reasonHeader, reasonIn, textOf, textsOf } from '../route.ts'
 import type { Call, Outcome, Route } from '../route.ts'
 import {
   cursorQuery,
   digits,
   entry,
+  flag,
   historyItem,
   limitQuery,
   listOf,
   object,
   operation,
   text,
+  timeoutQuery,
   transacted,
   transaction,
+  waitQuery,
   wrote,
 } from '../schemas.ts'
 import type { KeyedOperation, Operation, WriteAnswer, WriteRequest } from '../service.ts'
 import { etagOf, matches } from '../version.ts'
-import { defaultTimeoutMs, waitOf, waitPattern } from '../waiting.ts'
+import { waitOf } from '../waiting.ts'
 
 const readCodes: readonly ErrorCode[] = ['invalid_key', 'not_found']
 const writeCodes: readonly ErrorCode[] = [
@@ -50,17 +53,8 @@ const writeCodes: readonly ErrorCode[] = [
   'store_failed',
 ]
 
-const timeout = digits(6, `Milliseconds to wait, ${defaultTimeoutMs} unless told otherwise, at most ${limits.waitMs}.`)
-
 const writeQuery: Route['query'] = {
-  wait: {
-    type: 'string',
-    pattern: waitPattern,
-    description:
-      'What the answer waits for: `durable` (unless told otherwise), `none`, `peers:k` disks of peers, or `all`.',
-  },
-  timeout,
-  durability: { type: 'string', enum: ['memory', 'os', 'disk'] },
+  ...waitQuery,
   ttlMs: digits(13, 'What is written is deleted again after this time, unless it was overwritten.'),
 }
 
@@ -68,8 +62,8 @@ const writeHeaders: Route['headers'] = {
   'If-Match': 'Only if the entry is at this version on this replica; `*`: only if it is there.',
   'If-None-Match': '`*`: only if the entry is not there.',
   'Idempotency-Key': 'The same request with the same key is done once, and answered alike, for a day.',
-  'Skein-Agent': 'Who writes, percent-encoded. A token names its agent itself.',
-  'Skein-Reason': 'Why, for history, percent-encoded.',
+  'Skein-Agent': agentHeader,
+  'Skein-Reason': reasonHeader,
 }
 
 const { 'If-Match': _ifMatch, 'If-None-Match': _ifNoneMatch, ...transactHeaders } = writeHeaders
@@ -90,7 +84,7 @@ export const entryRoutes: readonly Route[] = [
       limit: limitQuery,
       cursor: cursorQuery,
       after: afterQuery,
-      timeout,
+      timeout: timeoutQuery,
     },
     answers: {
       200: {
@@ -116,9 +110,9 @@ export const entryRoutes: readonly Route[] = [
     says: 'One entry. `ETag` is its version.',
     query: {
       type: { ...text, description: 'Read it as this type; else as the newest that is alive under the key.' },
-      siblings: { type: 'string', enum: ['true', 'false'], description: 'With every live value of every cell.' },
+      siblings: { ...flag, description: 'With every live value of every cell.' },
       after: afterQuery,
-      timeout,
+      timeout: timeoutQuery,
     },
     headers: { 'If-None-Match': 'A version: 304 without a body while the entry is at it.' },
     answers: { 200: { says: 'The entry.', schema: entry }, 304: { says: 'It is at that version.' } },
@@ -218,8 +212,8 @@ async function afterwards(
 
 function requestOf({ query, headers }: Call): WriteRequest {
   return {
-    agent: decoded(headers['skein-agent'], 'Skein-Agent'),
-    reason: decoded(headers['skein-reason'], 'Skein-Reason'),
+    agent: agentIn(headers),
+    reason: reasonIn(headers),
     durability: textOf(query['durability']) as Durability | undefined,
     ttlMs: numberOf(query['ttlMs']),
     ifMatch: headers['if-match'],
@@ -227,19 +221,6 @@ function requestOf({ query, headers }: Call): WriteRequest {
     idempotencyKey: idempotencyKeyOf(headers['idempotency-key']),
     wait: waitOf(textOf(query['wait']), numberOf(query['timeout'])),
   }
-}
-
-/** Headers are ASCII by their own law; names of agents are not. */
-function decoded(header: string | readonly string[] | undefined, name: string): string | undefined {
-  if (header === undefined) return undefined
-  if (typeof header === 'string') {
-    try {
-      return decodeURIComponent(header)
-    } catch {
-      // Told below.
-    }
-  }
-  throw new SkeinError('invalid_argument', `${name} must be percent-encoded UTF-8, once`, { argument: name })
 }
 
 function idempotencyKeyOf(header: string | readonly string[] | undefined): string | undefined {

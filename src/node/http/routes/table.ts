@@ -1,6 +1,7 @@
 /** Every route. A new one is a row in the file of its group; a new group is a file and a line here. */
 import type { Route } from '../route.ts'
 import { backupRoutes } from './backup.ts'
+import { conflictRoutes } from './conflicts.ts'
 import { entryRoutes } from './entries.ts'
 import { fleetRoutes } from './fleet.ts'
 import { peerRoutes } from './peers.ts'
@@ -12,6 +13,7 @@ export const routes: readonly Route[] = [
   ...spaceRoutes,
   ...entryRoutes,
   ...watchRoutes,
+  ...conflictRoutes,
   ...fleetRoutes,
   ...peerRoutes,
   ...backupRoutes,
