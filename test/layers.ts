@@ -184,7 +184,7 @@ export const rooms: readonly Room[] = [
   {
     at: 'client/',
     imports: ['base/', 'recipes/'],
-    types: ['node/', 'crdt/'],
+    types: ['node/', 'crdt/', 'merge/', 'replica/'],
     pure: false,
     packages: [{ name: 'ws', why: 'the WebSocket of the stream: Node has none that takes a socket file or a token' }],
     says: 'A node in another process, through its stream. Nothing of the node is loaded.',

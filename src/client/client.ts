@@ -6,7 +6,9 @@ import type { SpaceStatus } from '../node/space-handle.ts'
 import { targetOf } from './link.ts'
 import { Session } from './session.ts'
 import type { ClientEvent, SessionOptions } from './session.ts'
-import { ClientSpace, checkOptions } from './space.ts'
+import { checkOptions } from './checks.ts'
+import { ClientConflicts } from './conflicts.ts'
+import { ClientSpace } from './space.ts'
 import type { SpaceParts } from './space.ts'
 
 export interface ConnectOptions {
@@ -29,6 +31,8 @@ const connectMs = 10_000
 const closeMs = 5_000
 
 export class SkeinClient implements AsyncDisposable {
+  /** What merging could not settle: listed, watched, decided. */
+  readonly conflicts: ClientConflicts
   readonly #session: Session
   readonly #parts: SpaceParts
   readonly #agent: string | undefined
@@ -38,6 +42,7 @@ export class SkeinClient implements AsyncDisposable {
   constructor(session: Session, parts: SpaceParts, agent: string | undefined, ended?: () => Promise<void>) {
     this.#session = session
     this.#parts = parts
+    this.conflicts = new ClientConflicts(parts, agent)
     this.#agent = agent
     this.#ended = ended
   }
@@ -155,6 +160,7 @@ export async function begin(
 /** Nothing fails in silence. */
 function warn(event: ClientEvent): void {
   if (event.kind !== 'unseen') return
-  const where = event.key === undefined ? event.space : `${event.key} in ${event.space}`
+  const { space, key, conflict } = event
+  const where = conflict === undefined ? (key === undefined ? space : `${key} in ${space}`) : `conflict ${conflict}`
   process.emitWarning(`a write of ${where} failed: ${event.error.message}`, 'SkeinWarning', event.error.code)
 }

@@ -1,6 +1,7 @@
 /** What `skein/client` exports: a node in another process, over its stream, without loading a node. docs/CLIENT.md. */
 export { connect } from './client.ts'
 export type { ConnectOptions, SkeinClient } from './client.ts'
+export type { ClientConflicts, ConflictWatch } from './conflicts.ts'
 export type { ClientEvent } from './session.ts'
 export type { ClientSpace, ClientTaken, ClientTransaction, ClientWriteSettings } from './space.ts'
 export type { ClientReceipt } from './receipt.ts'

@@ -4,6 +4,7 @@ import { connect as dial, createServer } from 'node:net'
 import type { AddressInfo, Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { expect, test } from 'vitest'
+import { clash } from '../node/clash.test-kit.ts'
 import { served } from '../node/http/server.test-kit.ts'
 import { StreamClient } from '../node/http/stream.test-kit.ts'
 import { openNode } from '../open.ts'
@@ -178,4 +179,25 @@ test('a watch ends with its signal, with its space, and with its client', async 
   expect(await errorCode(space.watch({ since: 'nonsense' }).next())).toBe('invalid_token')
   await client.close()
   expect(await closed.next()).toEqual({ done: true, value: undefined })
+})
+
+test('[M9] what was done about a conflict is done once, and a watch that was cut off says so', async () => {
+  const [node, , { id }] = await clash((agent, join) =>
+    openNode({ memory: true, agent, listen: 'ws://127.0.0.1:0', join }),
+  )
+  await using it = await served(node)
+  await using proxy = await between(it.server.port)
+  await using client = await connect({ node: proxy.url })
+  const watch = client.conflicts.watch()
+  await watch.ready
+  proxy.deaf = true
+  const snoozed = client.conflicts.snooze(id, { forMs: 60_000 })
+  while (node.conflicts.get(id)?.snoozed === undefined) await new Promise((resolve) => setTimeout(resolve, 5))
+  const before = node.conflicts.get(id)?.snoozed
+  proxy.cut()
+  await snoozed.durable
+  expect(node.conflicts.get(id)?.snoozed).toEqual(before)
+  expect((await watch.next()).value).toEqual({ change: 'gap' })
+  await client.conflicts.ack(id).durable
+  expect((await watch.next()).value).toMatchObject({ change: 'acknowledged', id })
 })

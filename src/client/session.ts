@@ -13,14 +13,21 @@ import { Link, errorOf } from './link.ts'
 import type { Said, Target } from './link.ts'
 import { Requests } from './requests.ts'
 import type { Outcome, Request, What } from './requests.ts'
-import type { ClientWatch } from './watch.ts'
+import type { WatchHost, Watching } from './link-watch.ts'
 
 export type ClientEvent =
   | { readonly kind: 'connected'; readonly node: string }
   /** What waits goes on waiting; it is dialled again. */
   | { readonly kind: 'away'; readonly error: SkeinError }
   /** A write failed, and nobody looks at its receipt. */
-  | { readonly kind: 'unseen'; readonly error: SkeinError; readonly space: string; readonly key: string | undefined }
+  | {
+      readonly kind: 'unseen'
+      readonly error: SkeinError
+      /** Empty where it was about a conflict of which nobody said where it is. */
+      readonly space: string
+      readonly key: string | undefined
+      readonly conflict?: string
+    }
 
 export interface Where {
   readonly target: Target
@@ -44,12 +51,12 @@ const dialMs = 10_000
 /** Requests that are not kept waiting for the end of the turn. A guess: a frame's cost is small beside theirs. */
 const startWith = 32
 
-export class Session {
+export class Session implements WatchHost {
   readonly #options: SessionOptions
   readonly #requests = new Requests()
-  readonly #watches = new Set<ClientWatch>()
+  readonly #watches = new Set<Watching>()
   /** Watches by the ids under which this connection knows them. */
-  readonly #watching = new Map<number, ClientWatch>()
+  readonly #watching = new Map<number, Watching>()
   #link: Link | undefined = undefined
   #state: 'dialling' | 'connected' | 'away' | 'refused' | 'closed' = 'away'
   /** It takes nothing more, and sees to what it took. */
@@ -295,20 +302,20 @@ export class Session {
   // Watches
 
   /** It is told of connections from now on. */
-  addWatch(watch: ClientWatch): void {
+  addWatch(watch: Watching): void {
     if (this.#isClosing) throw new SkeinError('closed', 'the client is closed')
     this.#watches.add(watch)
     if (this.#state === 'connected') watch.up()
     else if (this.#state === 'refused') this.dial()
   }
 
-  removeWatch(watch: ClientWatch): void {
+  removeWatch(watch: Watching): void {
     this.#watches.delete(watch)
   }
 
   /** Answers the id of the watch on this connection. */
-  beginWatch(watch: ClientWatch, message: Readonly<Record<string, unknown>>): number {
-    const request = this.send({ do: 'watch', ...message }, 'of-the-link', (outcome) => {
+  beginWatch(watch: Watching, message: Readonly<Record<string, unknown>>): number {
+    const request = this.send(message, 'of-the-link', (outcome) => {
       if (outcome.kind === 'failed') this.#watching.delete(request.id)
       watch.begun(request.id, outcome)
     })

@@ -25,9 +25,11 @@ import {
   ClientText,
 } from './handles.ts'
 import type { AskOptions, ClientAccess, ClientWatchOptions, EntryAnswer, ReadOptions } from './handles.ts'
+import { checkOptions, invalid } from './checks.ts'
 import { checkJson } from './json.ts'
 import { ClientReceipt } from './receipt.ts'
 import type { WriteAnswer } from './receipt.ts'
+import { reachedIn } from './reached.ts'
 import type { ClientEvent, Session } from './session.ts'
 import { ClientWatch } from './watch.ts'
 
@@ -334,29 +336,10 @@ export class ClientSpace<Schemas extends SpaceSchemas = SpaceSchemas> extends Cl
     }
     const writing = {
       untilDurable,
-      reached: (version: string, options: ReachOptions) => this.#reached(version, options),
+      reached: (version: string, options: ReachOptions) => reachedIn(session, this.name, version, options),
     }
     const unseen = (error: SkeinError): void => this.#parts.tell({ kind: 'unseen', error, space: this.name, key })
     return [new ClientReceipt<Result>(answer, writing, unseen, pick), answer]
-  }
-
-  async #reached(version: string, options: ReachOptions): Promise<readonly string[]> {
-    const { peers = 'all', timeoutMs = 10_000, signal } = checkOptions(options, ['peers', 'timeoutMs', 'signal'])
-    const wait = peers === 'all' ? peers : `peers:${peers}`
-    const message = { do: 'visibility', space: this.name, token: version, wait, timeoutMs }
-    const { waited } = (await this.#parts.session.ask(message, 'read', signal)) as {
-      readonly waited?: {
-        readonly met: boolean
-        readonly reached: readonly string[]
-        readonly missing: readonly string[]
-      }
-    }
-    if (waited?.met === true) return waited.reached
-    const behind = waited?.missing ?? []
-    throw new SkeinError('not_reached', `not confirmed within ${timeoutMs} ms by ${behind.join(', ')}`, {
-      reached: waited?.reached ?? [],
-      behind,
-    })
   }
 }
 
@@ -408,20 +391,6 @@ class StagedTransaction<Schemas extends SpaceSchemas> extends ClientHandles<Sche
   end(): void {
     this.#isEnded = true
   }
-}
-
-function invalid(message: string): SkeinError {
-  return new SkeinError('invalid_argument', message)
-}
-
-export function checkOptions<T extends object>(options: T, known: readonly (keyof T & string)[]): T {
-  if (typeof options !== 'object' || options === null) throw invalid('options are an object')
-  for (const name of Object.keys(options)) {
-    if (!(known as readonly string[]).includes(name)) {
-      throw invalid(`${name} is not an option here; there are ${known.join(', ')}`)
-    }
-  }
-  return options
 }
 
 function checkSettings(settings: ClientWriteSettings): ClientWriteSettings {

@@ -3,6 +3,7 @@ import { SkeinError } from '../../base/errors.ts'
 import { limits } from '../../base/limits.ts'
 import type { Durability } from '../receipt.ts'
 import type { Caller } from '../security/caller.ts'
+import type { Deed } from './conflict-desk.ts'
 import type { KeyedOperation, Operation, Service, WriteAnswer, WriteRequest } from './service.ts'
 import type { Session } from './sessions.ts'
 import { matches } from './version.ts'
@@ -15,7 +16,7 @@ export interface Ask {
   readonly [name: string]: unknown
 }
 
-type Kind = 'text' | 'whole' | 'truth' | 'texts' | 'operation' | 'operations'
+type Kind = 'text' | 'whole' | 'number' | 'truth' | 'texts' | 'owner' | 'choice' | 'operation' | 'operations'
 
 interface Call {
   /** Answers the request when its arguments are of their kinds; throws otherwise. */
@@ -26,8 +27,11 @@ interface Call {
 const isOfKind: Readonly<Record<Kind, (value: unknown) => boolean>> = {
   text: (value) => typeof value === 'string',
   whole: (value) => typeof value === 'number' && Number.isSafeInteger(value) && value >= 0,
+  number: (value) => typeof value === 'number',
   truth: (value) => typeof value === 'boolean',
   texts: (value) => Array.isArray(value) && value.every((one) => typeof one === 'string'),
+  owner: (value) => value === null || typeof value === 'string',
+  choice: (value) => typeof value === 'object' && value !== null && 'kind' in value,
   operation: isOperation,
   operations: (value) =>
     Array.isArray(value) &&
@@ -39,8 +43,11 @@ const isOfKind: Readonly<Record<Kind, (value: unknown) => boolean>> = {
 const said: Readonly<Record<Kind, string>> = {
   text: 'a string',
   whole: 'a whole number from 0',
+  number: 'a number',
   truth: 'true or false',
   texts: 'a list of strings',
+  owner: 'a string, or null for nobody',
+  choice: 'an object with a kind',
   operation: 'an object with type and op',
   operations: `a list of 1 to ${limits.transactOperations} objects with key and op`,
 }
@@ -101,8 +108,29 @@ const writing: Readonly<Record<string, Kind>> = {
   timeoutMs: 'whole',
 }
 const conditional: Readonly<Record<string, Kind>> = { ...writing, ifMatch: 'text', ifNoneMatch: 'text' }
+/** What is said with anything that is done about a conflict. It is named by `conflict`: `id` is the request's own. */
+const acting: Readonly<Record<string, Kind>> = {
+  space: 'text',
+  agent: 'text',
+  reason: 'text',
+  durability: 'text',
+  once: 'whole',
+  wait: 'text',
+  timeoutMs: 'whole',
+}
 const paged: Readonly<Record<string, Kind>> = { limit: 'whole', cursor: 'text' }
 const read: Readonly<Record<string, Kind>> = { after: 'text', timeoutMs: 'whole' }
+
+const conflictFilter: Readonly<Record<string, Kind>> = {
+  space: 'text',
+  prefix: 'text',
+  state: 'text',
+  stage: 'text',
+  rule: 'text',
+  severity: 'text',
+  owner: 'text',
+  overdue: 'truth',
+}
 
 interface Asked {
   readonly space: string
@@ -152,6 +180,39 @@ export const calls: Readonly<Record<string, Call>> = {
     const wait = ask['wait'] === undefined ? undefined : waitOf(text(ask['wait']), whole(ask['timeoutMs']))
     return service.visibility(caller, (ask as Ask & Asked).space, String(ask['token']), wait)
   }),
+  conflicts: call({}, { ...conflictFilter, ...paged }, async (service, caller, ask) => {
+    const { id: _id, do: _do, limit: _limit, cursor, ...filter } = ask
+    const page = { limit: limitOf(ask), cursor: text(cursor) }
+    const { items, cursor: next } = await service.conflicts.page(caller, filter, page)
+    return { conflicts: items, cursor: next }
+  }),
+  conflict: call({ conflict: 'text' }, { space: 'text' }, (service, caller, ask) =>
+    service.conflicts.read(caller, String(ask['conflict']), text(ask['space'])),
+  ),
+  conflictHistory: call({ conflict: 'text' }, { space: 'text' }, async (service, caller, ask) => ({
+    items: (await service.conflicts.get(caller, String(ask['conflict']), text(ask['space']))).history,
+  })),
+  conflictStats: call({}, { space: 'text' }, async (service, caller, ask) => ({
+    spaces: await service.conflicts.stats(caller, text(ask['space'])),
+  })),
+  resolve: deed('resolve', { revision: 'text', choice: 'choice' }),
+  ack: deed('ack', {}),
+  assign: deed('assign', { to: 'owner' }),
+  snooze: deed('snooze', {}, { forMs: 'whole', untilMs: 'whole' }),
+  propose: deed('propose', { revision: 'text', choice: 'choice' }, { confidence: 'number' }),
+}
+
+function deed(
+  does: Deed['does'],
+  required: Readonly<Record<string, Kind>>,
+  optional: Readonly<Record<string, Kind>> = {},
+): Call {
+  return call({ conflict: 'text', ...required }, { ...optional, ...acting }, (service, caller, ask, session) => {
+    const own = Object.keys({ ...required, ...optional }).filter((name) => ask[name] !== undefined)
+    const given = Object.fromEntries(own.map((name) => [name, ask[name]]))
+    const request = { ...requestOf(ask, session), space: text(ask['space']) }
+    return service.conflicts.act(caller, String(ask['conflict']), { ...given, does } as Deed, request)
+  })
 }
 
 function text(value: unknown): string | undefined {

@@ -5,42 +5,54 @@
  */
 import { SkeinError } from '../../base/errors.ts'
 import { limits } from '../../base/limits.ts'
-import type { Choice } from '../../merge/case.ts'
 import type { Conflict } from '../../merge/evidence.ts'
 import type { WorkflowDeclaration } from '../../merge/policy.ts'
 import { declareRules } from '../../merge/rule-set.ts'
 import type { RuleSet } from '../../merge/rule-set.ts'
 import type { ConflictEvent } from '../../replica/conflicts.ts'
 import { filterOf } from '../conflicts.ts'
-import type { ConflictGap, ConflictHistoryItem, ConflictOptions, ConflictsStatus, SpaceRules } from '../conflicts.ts'
+import type {
+  AssignOptions,
+  ConflictCall,
+  ConflictGap,
+  ConflictHistoryItem,
+  ConflictOptions,
+  ConflictsStatus,
+  ProposeOptions,
+  ResolveOptions,
+  SnoozeOptions,
+  SpaceRules,
+} from '../conflicts.ts'
 import type { SkeinNode } from '../node.ts'
-import type { Durability } from '../receipt.ts'
+import type { Receipt } from '../receipt.ts'
 import { agentOf, may, must, mustEverywhere } from '../security/caller.ts'
 import type { Caller, Right } from '../security/caller.ts'
 import type { FleetView } from './fleet-view.ts'
 import { jsonOf, roughSize, sealed, unsealed } from './json.ts'
-import type { Page } from './service.ts'
+import type { Page, WriteRequest } from './service.ts'
 import { settled } from './waiting.ts'
-import type { Settled, Wait } from './waiting.ts'
+import type { Settled } from './waiting.ts'
 
 export type ConflictView = Conflict & { readonly history: readonly ConflictHistoryItem[] }
 
-export interface ResolveRequest {
+/** What somebody does about a conflict, with what it takes. */
+export type Deed =
+  | ({ readonly does: 'resolve' } & Pick<ResolveOptions, 'revision' | 'choice'>)
+  | { readonly does: 'ack' }
+  | ({ readonly does: 'assign' } & Pick<AssignOptions, 'to'>)
+  | ({ readonly does: 'snooze' } & Omit<SnoozeOptions, keyof ConflictCall>)
+  | ({ readonly does: 'propose' } & Pick<ProposeOptions, 'revision' | 'choice' | 'confidence'>)
+
+export type DeedRequest = Pick<WriteRequest, 'agent' | 'reason' | 'durability' | 'once' | 'wait'> & {
   readonly space?: string | undefined
-  readonly revision: string
-  readonly choice: Choice
-  readonly agent?: string | undefined
-  readonly reason?: string | undefined
-  readonly durability?: Durability | undefined
-  readonly wait: Wait
 }
 
-export interface Resolved extends Settled {
+export interface DeedAnswer extends Settled {
   readonly version: string
-  /** False: it was decided so before. */
+  /** False: it was so before. */
   readonly changed: boolean
-  /** As it is now. */
-  readonly conflict: Conflict
+  readonly space: string
+  readonly replayed?: boolean
 }
 
 /** As a caller declares them: not checked yet. */
@@ -98,31 +110,50 @@ export class ConflictDesk {
     return jsonOf(conflict) as Conflict
   }
 
-  async history(caller: Caller, id: string, space: string | undefined): Promise<readonly ConflictHistoryItem[]> {
-    return (await this.get(caller, id, space)).history
+  /** For whoever has just done something about it, and need not be allowed to read it. */
+  glance(caller: Caller, id: string, space: string): Conflict | undefined {
+    const conflict = this.#find(id, space)
+    return mayAll(caller, 'read', conflict) ? (jsonOf(conflict) as Conflict) : undefined
   }
 
-  async resolve(caller: Caller, id: string, request: ResolveRequest): Promise<Resolved> {
-    const { revision, choice, reason, durability, wait } = request
+  /** Whoever may write to the entries may propose; for the rest it takes the right to resolve. */
+  async act(caller: Caller, id: string, deed: Deed, request: DeedRequest): Promise<DeedAnswer> {
+    const { once, wait, reason, durability } = request
     const conflict = this.#find(id, request.space)
-    mustAll(caller, 'resolve', conflict)
     const { space } = conflict
+    if (deed.does !== 'propose' || !mayAll(caller, 'write', conflict)) mustAll(caller, 'resolve', conflict)
     const agent = agentOf(caller, request.agent)
-    const receipt = this.#node.conflicts.resolve(id, {
+    const before = once?.session.replay(once.number)
+    if (before !== undefined) {
+      const told = before.answer as unknown as Omit<DeedAnswer, keyof Settled>
+      return { ...told, ...(await settled(this.#fleet, space, told.version, before.durable, wait)), replayed: true }
+    }
+    const receipt = this.#do(id, deed, {
       space,
-      revision,
-      choice,
       ...(agent !== undefined && { agent }),
       ...(reason !== undefined && { reason }),
       ...(durability !== undefined && { durability }),
     })
     const { version, changed } = receipt
-    const now = this.#find(id, space)
-    return {
-      version,
-      changed,
-      conflict: jsonOf(now) as Conflict,
-      ...(await settled(this.#fleet, space, version, () => receipt.durable, wait)),
+    const told = { version, changed, space }
+    if (once !== undefined) once.session.keep(once.number, told)
+    return { ...told, ...(await settled(this.#fleet, space, version, () => receipt.durable, wait)) }
+  }
+
+  #do(id: string, deed: Deed, call: ConflictCall): Receipt {
+    const { conflicts } = this.#node
+    const { does, ...rest } = deed
+    switch (does) {
+      case 'resolve':
+        return conflicts.resolve(id, { ...(rest as ResolveOptions), ...call })
+      case 'ack':
+        return conflicts.ack(id, call)
+      case 'assign':
+        return conflicts.assign(id, { ...(rest as AssignOptions), ...call })
+      case 'snooze':
+        return conflicts.snooze(id, { ...(rest as SnoozeOptions), ...call })
+      case 'propose':
+        return conflicts.propose(id, { ...(rest as ProposeOptions), ...call })
     }
   }
 

@@ -2,6 +2,7 @@
 import { decisionKinds } from '../../merge/case.ts'
 import { stages } from '../../merge/queue.ts'
 import { deciders, safeOutcomes, severities } from '../../merge/rule.ts'
+import type { Deed } from './conflict-desk.ts'
 import { anything, dot, historyFields, listOf, object, reached, text, truth, whole } from './schemas.ts'
 import type { Schema } from './schemas.ts'
 
@@ -120,16 +121,34 @@ export const conflictView: Schema = object({
   },
 })
 
-export const resolution: Schema = object({
-  revision: { type: 'string', description: 'The one that was looked at: the decision holds for that, or not at all.' },
-  choice,
-  'reason?': text,
-})
+const revision = { type: 'string', description: 'The one that was looked at: it holds for that, or not at all.' }
 
-export const resolved: Schema = object({
+/** What is said with each deed. */
+export const deedBodies: Readonly<Record<Deed['does'], Schema>> = {
+  resolve: object({ revision, choice, 'reason?': text }),
+  ack: object({ 'reason?': text }),
+  assign: object({
+    to: { type: ['string', 'null'], description: 'Whose it is from now on; null for nobody.' },
+    'reason?': text,
+  }),
+  snooze: object({
+    'forMs?': { type: 'integer', description: 'For so long, or' },
+    'untilMs?': { type: 'integer', description: 'until then. A time that is over ends it.' },
+    'reason?': text,
+  }),
+  propose: object({
+    revision,
+    choice,
+    'confidence?': { type: 'number', description: 'How sure whoever proposes is, from 0 to 1.' },
+    'reason?': text,
+  }),
+}
+
+export const done: Schema = object({
   version: text,
   durable: truth,
-  changed: { type: 'boolean', description: 'False: the same was decided before.' },
+  changed: { type: 'boolean', description: 'False: it was so before.' },
+  space: text,
   'reached?': reached,
-  conflict,
+  'conflict?': conflict,
 })

@@ -8,6 +8,7 @@ import { until } from '../conflicts.test-kit.ts'
 import { TokenStore } from '../security/tokens.ts'
 import { jsonOf } from './json.ts'
 import { served, temporary } from './server.test-kit.ts'
+import { StreamClient } from './stream.test-kit.ts'
 
 const fleet: Opening = (agent, join) => openNode({ memory: true, agent, listen: 'ws://127.0.0.1:0', join })
 
@@ -105,6 +106,62 @@ test('[M9] a decision is made on a revision, once, in the name of whoever asks',
     status: 409,
     body: { code: 'conflict_settled' },
   })
+})
+
+test('[M9] a conflict is noted, given to somebody, put off and proposed on over HTTP and the stream', async () => {
+  const [node, , conflict] = await clash(fleet)
+  await using it = await served(node)
+  const act = async (what: string, body: unknown): Promise<Record<string, unknown>> => {
+    const { status, body: answer } = await it.ask('POST', `${pathOf(conflict)}/${what}`, {
+      body,
+      headers: { 'skein-agent': 'ada' },
+    })
+    expect(status, JSON.stringify(answer)).toBe(200)
+    return answer['conflict'] as Record<string, unknown>
+  }
+  expect(await act('ack', { reason: 'looking' })).toMatchObject({ acknowledged: { agent: 'ada', reason: 'looking' } })
+  expect(await act('assign', { to: 'bob' })).toMatchObject({ stage: 'assigned', owner: 'bob' })
+  const { revision } = conflict
+  const choice = { kind: 'keep-both' }
+  expect(await act('propose', { revision, choice, confidence: 0.5 })).toMatchObject({ stage: 'proposed' })
+  expect(await act('snooze', { forMs: 60_000 })).toMatchObject({ stage: 'snoozed' })
+  expect(await act('snooze', { untilMs: 0 })).toMatchObject({ stage: 'proposed' })
+  await using stream = await StreamClient.open(it.server.url)
+  const { id } = conflict
+  expect(await stream.ask({ do: 'watchConflicts', space: 's' })).toMatchObject({ ok: { watching: true } })
+  expect(await stream.ask({ do: 'assign', conflict: id, to: null })).toMatchObject({
+    ok: { changed: true, space: 's' },
+  })
+  expect(await stream.take((message) => 'event' in message)).toMatchObject({ event: { change: 'assigned', id } })
+  expect(await stream.ask({ do: 'conflict', conflict: id })).toMatchObject({ ok: { id, stage: 'proposed' } })
+  expect(await stream.ask({ do: 'conflicts', stage: 'proposed' })).toMatchObject({ ok: { conflicts: [{ id }] } })
+  for (const wrong of [
+    { do: 'assign', conflict: id },
+    { do: 'assign', conflict: id, to: 5 },
+    { do: 'resolve', conflict: id, revision, choice: 'dismiss' },
+    { do: 'conflicts', colour: 'red' },
+    { do: 'watchConflicts', prefix: 'a' },
+    { do: 'watchConflicts', space: 5 },
+  ]) {
+    expect(await stream.ask(wrong)).toMatchObject({ problem: { code: 'invalid_argument' } })
+  }
+})
+
+test('[M9] what becomes of conflicts comes as server-sent events', async () => {
+  const [node, , { id, revision }] = await clash(fleet)
+  await using it = await served(node)
+  const stop = new AbortController()
+  const answer = await fetch(`${it.server.url}/v1/conflicts/watch?space=s`, { signal: stop.signal })
+  expect(answer.headers.get('content-type')).toBe('text/event-stream; charset=utf-8')
+  await it.ask('POST', `/v1/conflicts/${id}/resolve`, { body: { revision, choice: { kind: 'dismiss' } } })
+  let text = ''
+  for await (const chunk of answer.body as AsyncIterable<Uint8Array>) {
+    text += new TextDecoder().decode(chunk)
+    if (text.includes('settled')) break
+  }
+  expect(text).toMatch(/\nevent: conflict\ndata: \{"space":"s","id":"[0-9a-f]{32}",.*"change":"settled"/)
+  stop.abort()
+  expect(await it.ask('GET', '/v1/conflicts/watch?space=nowhere')).toMatchObject({ status: 404 })
 })
 
 test('[M9] with tokens a conflict is for those who may read its entries, and decided by those who may resolve them', async () => {

@@ -202,9 +202,13 @@ test('who asks, and where', async () => {
   provoked.add('host_refused')
 })
 
+/** A person is to decide here. */
+const owned = defineSpace({ rules: [{ rule: 'field', decides: 'person' }], people: ['person-*'] })
+
 test('what a decision can do wrong, and a declaration of rules', async () => {
-  const [node, , { id, revision }] = await clash(fleet)
+  const [node, , { id, revision }] = await clash(fleet, ['t-1'], owned)
   await using it = await served(node)
+  const headers = { 'skein-agent': 'person-1' }
   const path = `/v1/conflicts/${id}/resolve`
   const body = { revision, choice: { kind: 'dismiss' } }
   const nested: unknown = JSON.parse(`${'['.repeat(40)}${']'.repeat(40)}`)
@@ -225,17 +229,18 @@ test('what a decision can do wrong, and a declaration of rules', async () => {
     ['invalid_value', path, `{"revision":"${revision}","choice":{"kind":"write","value":"\\ud800"}}`],
   ]
   for (const [code, at, asked] of wrong) {
-    const answer = await it.ask('POST', at, { body: asked })
+    const answer = await it.ask('POST', at, { body: asked, headers })
     expect(answer.body['code'], `${code}: ${JSON.stringify(answer.body).slice(0, 500)}`).toBe(code)
     check(answer, code)
   }
+  check(await it.ask('POST', path, { body }), 'not_entitled')
   expect(node.conflicts.get(id)).toMatchObject({ state: 'open', revision })
   check(await it.ask('GET', '/v1/conflicts/none'), 'unknown_conflict')
   check(await it.ask('GET', '/v1/conflicts?cursor=W10'), 'invalid_token')
   check(await it.ask('GET', '/v1/conflicts?space=nowhere'), 'not_found')
   check(await it.ask('GET', '/v1/conflicts?state=lost'), 'invalid_argument')
-  expect(await it.ask('POST', path, { body })).toMatchObject({ status: 200 })
-  check(await it.ask('POST', path, { body: { ...body, choice: { kind: 'keep-both' } } }), 'conflict_settled')
+  expect(await it.ask('POST', path, { body, headers })).toMatchObject({ status: 200 })
+  check(await it.ask('POST', path, { body: { ...body, choice: { kind: 'keep-both' } }, headers }), 'conflict_settled')
   check(await it.ask('PUT', '/v1/spaces/s', { body: { rules: [] } }), 'rules_superseded')
   check(await it.ask('PUT', '/v1/spaces/new', { body: { rules: [{ rule: 'effect' }] } }), 'invalid_argument')
   expect(node.replica.find('new')).toBeUndefined()

@@ -7,15 +7,13 @@ import type { ServerResponse } from 'node:http'
 import type { FastifyReply } from 'fastify'
 import { SkeinError } from '../../base/errors.ts'
 import { limits } from '../../base/limits.ts'
-import type { WatchEvent } from '../watch.ts'
-import type { Caller } from '../security/caller.ts'
-import type { Service } from './service.ts'
 
-export interface WatchRequest {
-  readonly space: string
-  readonly prefix: string | undefined
-  readonly key: string | undefined
-  readonly since: string | undefined
+/** One event as it is written. */
+export interface ServerSent {
+  readonly name: string
+  /** Its token, where a client can go on behind it. */
+  readonly id?: string
+  readonly data: unknown
 }
 
 export interface EventTiming {
@@ -49,12 +47,12 @@ export class EventStreams {
   }
 
   /** Throws before the reply is taken over; from then on the stream ends by itself. */
-  send(service: Service, caller: Caller, reply: FastifyReply, request: WatchRequest, recheck: () => void): void {
+  send(reply: FastifyReply, open: (signal: AbortSignal) => AsyncIterable<ServerSent>, recheck: () => void): void {
     const stop = new AbortController()
     const release = this.take()
-    let events: AsyncIterable<WatchEvent>
+    let events: AsyncIterable<ServerSent>
     try {
-      events = service.watch(caller, request.space, { ...request, signal: stop.signal })
+      events = open(stop.signal)
     } catch (error) {
       release()
       throw error
@@ -87,7 +85,7 @@ export class EventStreams {
 
   async #run(
     out: ServerResponse,
-    events: AsyncIterable<WatchEvent>,
+    events: AsyncIterable<ServerSent>,
     stop: AbortController,
     recheck: () => void,
   ): Promise<void> {
@@ -108,9 +106,9 @@ export class EventStreams {
     try {
       for await (const event of events) {
         isIdle = false
-        if (!out.write(framed(event.kind, event, event.token)) && !(await drained(out, stop, stalledMs))) return
+        if (!out.write(framed(event)) && !(await drained(out, stop, stalledMs))) return
       }
-      if (!out.destroyed) out.end(framed('end', { kind: 'end', reason: this.#reason }, undefined))
+      if (!out.destroyed) out.end(framed({ name: 'end', data: { kind: 'end', reason: this.#reason } }))
     } finally {
       clearInterval(heartbeat)
     }
@@ -126,7 +124,7 @@ export class EventStreams {
   }
 }
 
-function framed(name: string, data: unknown, id: string | undefined): string {
+function framed({ name, id, data }: ServerSent): string {
   return `${id === undefined ? '' : `id: ${id}\n`}event: ${name}\ndata: ${JSON.stringify(data)}\n\n`
 }
 

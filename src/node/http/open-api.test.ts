@@ -48,6 +48,14 @@ const examples: Readonly<Record<string, { readonly path: string; readonly asking
     path: '/v1/conflicts/{id}/resolve',
     asking: { body: { revision: '{revision}', choice: { kind: 'write', value: 'doing' }, reason: 'both' } },
   },
+  'POST /v1/conflicts/{id}/ack': { path: '/v1/conflicts/{id2}/ack' },
+  'POST /v1/conflicts/{id}/assign': { path: '/v1/conflicts/{id2}/assign', asking: { body: { to: null } } },
+  'POST /v1/conflicts/{id}/snooze': { path: '/v1/conflicts/{id2}/snooze', asking: { body: { forMs: 1000 } } },
+  'POST /v1/conflicts/{id}/propose': {
+    path: '/v1/conflicts/{id2}/propose',
+    asking: { body: { revision: '{revision2}', choice: { kind: 'keep-both' }, confidence: 0.5 } },
+  },
+  'GET /v1/conflicts/watch': { path: '/v1/conflicts/watch?space=s' },
   'GET /v1/status': { path: '/v1/status' },
   'GET /v1/peers': { path: '/v1/peers' },
   'POST /v1/sync': { path: '/v1/sync' },
@@ -63,10 +71,15 @@ const examples: Readonly<Record<string, { readonly path: string; readonly asking
 }
 
 test('every route of the document answers, and by its schema', async () => {
-  const [node, , { id, revision }] = await clash(fleet)
+  const [node, , one] = await clash(fleet, ['t-1', 't-2'])
+  const [two] = await Array.fromAsync(node.conflicts.list({ prefix: 't-2' }))
+  const words = { id: one.id, revision: one.revision, id2: two?.id ?? '', revision2: two?.revision ?? '' }
   await using it = await served(node, { metrics: () => 'skein_cells 1\n' })
-  const filled = <T>(text: T): T =>
-    JSON.parse(JSON.stringify(text).replaceAll('{id}', id).replaceAll('{revision}', revision)) as T
+  const filled = <T>(given: T): T => {
+    let text = JSON.stringify(given)
+    for (const [word, value] of Object.entries(words)) text = text.replaceAll(`{${word}}`, value)
+    return JSON.parse(text) as T
+  }
   const space = it.node.space('s')
   space.record('r').set({ status: 'todo', nested: { a: 1 } })
   space.record('r').unset('status')
@@ -84,7 +97,7 @@ test('every route of the document answers, and by its schema', async () => {
   for (const [name, route] of described) {
     const [method = ''] = name.split(' ')
     const { path, asking = {} } = filled(examples[name] as (typeof examples)[string])
-    if (name === 'GET /v1/watch') {
+    if (name.endsWith('/watch')) {
       const stop = new AbortController()
       const answer = await fetch(it.server.url + path, { signal: stop.signal })
       expect(answer.status).toBe(200)

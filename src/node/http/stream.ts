@@ -223,11 +223,12 @@ class Connection {
   #answer(caller: Caller, id: number, ask: Ask): unknown {
     if (ask.do === 'session') return this.#open(caller, ask)
     if (ask.do === 'watch') return this.#watch(caller, id, ask)
+    if (ask.do === 'watchConflicts') return this.#watchConflicts(caller, id, ask)
     if (ask.do === 'unwatch') return this.#unwatch(ask)
     // Only what is a string is looked up: anything else would be made one first, however large it is.
     const call = typeof ask.do === 'string' && Object.hasOwn(calls, ask.do) ? calls[ask.do] : undefined
     if (call === undefined) {
-      const known = [...Object.keys(calls), 'session', 'watch', 'unwatch']
+      const known = [...Object.keys(calls), 'session', 'watch', 'watchConflicts', 'unwatch']
       throw new SkeinError('invalid_argument', `do is one of ${known.join(', ')}`, { argument: 'do' })
     }
     return call.run(this.#service, caller, call.check(ask), this.#session)
@@ -261,16 +262,34 @@ class Connection {
   }
 
   #watch(caller: Caller, id: number, ask: Ask): { readonly watching: true; readonly token: string } {
+    const { space, prefix, key, since } = watchArguments(ask)
+    const { token } = this.#begun(id, (signal) => this.#service.watch(caller, space, { prefix, key, since, signal }))
+    return { watching: true, token }
+  }
+
+  #watchConflicts(caller: Caller, id: number, ask: Ask): { readonly watching: true } {
+    const { id: _id, do: _do, space, ...others } = ask
+    const [unknown] = Object.keys(others)
+    if (unknown !== undefined) {
+      throw new SkeinError('invalid_argument', `watchConflicts takes no ${unknown}`, { argument: unknown })
+    }
+    if (space !== undefined && typeof space !== 'string') {
+      throw new SkeinError('invalid_argument', 'space is a string', { argument: 'space' })
+    }
+    this.#begun(id, (signal) => this.#service.conflicts.watch(caller, space, signal))
+    return { watching: true }
+  }
+
+  #begun<Events extends AsyncIterable<unknown>>(id: number, open: (signal: AbortSignal) => Events): Events {
     if (this.#watches.size >= limits.streamWatches) {
       throw new SkeinError('rate_limited', `a stream has at most ${limits.streamWatches} watches`)
     }
     if (this.#watches.has(id)) throw new SkeinError('invalid_argument', `watch ${id} is open`, { argument: 'id' })
-    const { space, prefix, key, since } = watchArguments(ask)
     const stop = new AbortController()
-    const events = this.#service.watch(caller, space, { prefix, key, since, signal: stop.signal })
+    const events = open(stop.signal)
     this.#watches.set(id, stop)
     void this.#forward(id, events, stop)
-    return { watching: true, token: events.token }
+    return events
   }
 
   #unwatch({ watch }: Ask): { readonly watching: false } {

@@ -1,5 +1,7 @@
 /** Watching over HTTP: server-sent events. See events.ts for how they are written. */
 import { SkeinError } from '../../../base/errors.ts'
+import type { WatchEvent } from '../../watch.ts'
+import type { ServerSent } from '../events.ts'
 import { taken, textOf } from '../route.ts'
 import type { Route } from '../route.ts'
 import { text } from '../schemas.ts'
@@ -29,14 +31,14 @@ export const watchRoutes: readonly Route[] = [
       if (query['prefix'] !== undefined && query['key'] !== undefined) {
         throw new SkeinError('invalid_argument', 'prefix and key exclude each other', { argument: 'key' })
       }
-      const asked = {
-        space: textOf(query['space']) ?? '',
-        prefix: textOf(query['prefix']),
-        key: textOf(query['key']),
-        since: typeof last === 'string' ? last : textOf(query['since']),
-      }
-      events.send(service, caller, reply, asked, recheck)
+      const [space = '', prefix, key] = ['space', 'prefix', 'key'].map((name) => textOf(query[name]))
+      const since = typeof last === 'string' ? last : textOf(query['since'])
+      events.send(reply, (signal) => sent(service.watch(caller, space, { prefix, key, since, signal })), recheck)
       return taken
     },
   },
 ]
+
+async function* sent(events: AsyncIterable<WatchEvent>): AsyncGenerator<ServerSent, void, void> {
+  for await (const event of events) yield { name: event.kind, id: event.token, data: event }
+}
