@@ -255,6 +255,100 @@ test('the fleet key is changed in three steps, and never half', async () => {
   expect((await stat(join(dir, 'old.key'))).mode & 0o077).toBe(0)
 })
 
+test('[M9] rules are declared, and what they raise is listed, shown, handled and decided', async () => {
+  await writeFile(
+    join(dir, 'rules.json'),
+    '[{ "rule": "field", "prefix": "t-" }, { "rule": "effect", "prefix": "refund-", "receipt": "receipt" }]',
+  )
+  await using a = await daemon(['--dir', join(dir, 'left')])
+  const at: RunOptions = { environment: { SKEIN_NODE: a.ready.http } }
+  expect(await said(['spaces', 'rules', 'orders', 'rules.json'], at)).toBe('2 rules of version 1 in orders\n')
+  expect(await said(['spaces', 'rules', 'orders'], at)).toMatch(/^field\tfield\tt-\tmedium\tkeep-last\tagent\t\{\}\n/)
+  const again = await run(['spaces', 'rules', 'orders', '-', '--version', '1'], { ...at, input: '[]' })
+  expect(again).toMatchObject({ code: 1 })
+  expect(again.err).toMatch(/^rules_superseded: /)
+  expect((await run(['spaces', 'rules', 'orders', '-'], { ...at, input: '{' })).code).toBe(2)
+  expect(await json(['conflicts'], at)).toEqual([])
+  await said(['set', 'orders', 'refund-9', 'amount=30', 'receipt=re_1', '--agent', 'ada', '--reason', 'box broken'], at)
+  await said(['set', 'orders', 't-1', 'status=todo'], at)
+  const other = await daemon(['--dir', join(dir, 'right')])
+  const apart = { environment: { SKEIN_NODE: other.ready.http } }
+  await said(['set', 'orders', 'refund-9', 'amount=40', 'receipt=re_2', '--agent', 'bob'], apart)
+  await said(['set', 'orders', 't-1', 'status=done'], apart)
+  await other.stop()
+  await using b = await daemon(['--dir', join(dir, 'right'), '--join', a.ready.listen[0] ?? ''])
+  expect(b.ready.node).toBe(other.ready.node)
+  let listed: { id: string; rule: string; revision: string }[] = []
+  while (listed.length < 2) listed = (await json(['conflicts', 'ls', 'orders'], at)) as typeof listed
+  const rows = (await said(['conflicts', 'ls'], at)).split('\n').map((line) => line.split('\t'))
+  // The worst first.
+  expect(rows.slice(0, 2).map(([, severity, space, keys, rule, who]) => [severity, space, keys, rule, who])).toEqual([
+    ['critical', 'orders', 'refund-9', 'effect', 'ada, bob'],
+    ['medium', 'orders', 't-1', 'field', 'operator'],
+  ])
+  expect(await json(['conflicts', 'ls', '--rule', 'none'], at)).toEqual([])
+  expect(await json(['conflicts', 'ls', '--prefix', 't-', '--limit', '1'], at)).toHaveLength(1)
+  expect(await json(['conflicts', 'ls', '--overdue'], at)).toEqual([])
+
+  const { id, revision } = listed.find(({ rule }) => rule === 'effect') as (typeof listed)[number]
+  const screen = await said(['conflicts', 'show', id.slice(0, 8)], at)
+  for (const words of [
+    `conflict ${id.slice(0, 8)}, critical, open, due in`,
+    'ada and bob acted on refund-9 without knowing of one another: two receipts stand\nunder one idempotency key.\n',
+    /^who {9}ada +bob$/m,
+    /^why {9}box broken +it did not say$/m,
+    /^had seen {4}nothing of the others +nothing of the others$/m,
+    /^amount {6}30 +40$/m,
+    /^receipt {5}re_1 +re_2$/m,
+    /^twice\? {6}each side may have acted on the world outside/m,
+    /^next {8}Ask the provider what really happened/m,
+    /ada +is \[1\] +.*receipt = re_1/,
+    `conflicts resolve ${id.slice(0, 8)} --revision ${revision.slice(0, 8)} --pick 1`,
+  ]) {
+    if (typeof words === 'string') expect(screen).toContain(words)
+    else expect(screen).toMatch(words)
+  }
+  // A value cannot be written where it is about none.
+  expect(screen).not.toContain('--value')
+  const shown = (await json(['conflicts', 'show', id], at)) as { history: unknown[] }
+  expect(shown).toMatchObject({ id, duplicateRisk: 'high', takesValue: false, branches: [{}, {}] })
+  expect(shown.history).toHaveLength(2)
+
+  expect(await said(['conflicts', 'ack', id, '--agent', 'eve'], at)).toMatch(/ is acknowledged, due in/)
+  expect(await said(['conflicts', 'ack', id, '--agent', 'eve'], at)).toBe('it was so before\n')
+  expect(await said(['conflicts', 'assign', id, 'eve'], at)).toMatch(/ is assigned, with eve, due in/)
+  expect(await said(['conflicts', 'snooze', id, '4h'], at)).toMatch(/ is put off for 3 h, due in 3 h\n$/)
+  expect(await said(['conflicts', 'snooze', id, '0'], at)).toMatch(/ is assigned, /)
+  const choice = ['--revision', revision.slice(0, 6), '--compensate', 'take re_2 back']
+  await said(['conflicts', 'propose', id, ...choice, '--confidence', '0.75', '--agent', 'model'], at)
+  const proposed = /^proposed {4}something is undone outside: take re_2 back, by model, 75 % sure$/m
+  expect(await said(['conflicts', 'show', id], at)).toMatch(proposed)
+
+  const resolve = (...words: readonly string[]): Promise<Said> => run(['conflicts', 'resolve', id, ...words], at)
+  expect(await resolve()).toMatchObject({ code: 2 })
+  expect((await resolve('--pick', '1')).err).toMatch(/^--revision says what was looked at/)
+  expect((await resolve('--pick', '3', '--revision', revision)).err).toMatch(/^--pick is a side from 1 to 2/)
+  expect((await resolve('--pick', '1', '--dismiss', '--revision', revision)).code).toBe(2)
+  expect((await resolve('--pick', '1', '--revision', 'ffff')).err).toMatch(/^conflict_changed: /)
+  expect((await resolve('--value', '5', '--revision', revision)).err).toMatch(/^invalid_argument: /)
+  expect(await said(['conflicts', 'resolve', id, ...choice, '--reason', 'asked', '--wait', 'peers:1'], at)).toBe(
+    'decided: something is undone outside: take re_2 back\n',
+  )
+  expect((await resolve('--keep-both', '--revision', revision)).err).toMatch(/^conflict_settled: /)
+  expect(await said(['conflicts', 'show', id], at)).toMatch(
+    /^decided {5}something is undone outside: .*, by operator,/m,
+  )
+  const field = listed.find(({ rule }) => rule === 'field') as (typeof listed)[number]
+  const write = ['--revision', field.revision, '--value', 'doing']
+  expect(await json(['conflicts', 'resolve', field.id, ...write], at)).toMatchObject({ conflict: { state: 'settled' } })
+  expect(await json(['get', 'orders', 't-1'], at)).toMatchObject({ value: { status: 'doing' } })
+  expect((await json(['conflicts', 'ls', '--state', 'all'], at)) as unknown[]).toHaveLength(2)
+  expect((await run(['conflicts', 'show', 'ffff'], at)).err).toMatch(
+    /^unknown_conflict: no conflict begins with ffff\n/,
+  )
+  expect((await run(['conflicts', 'show', 'xyz'], at)).code).toBe(2)
+})
+
 describe('files', () => {
   test('a backup is whole, is not written over, and is restored', async () => {
     await said(['set', 'kept', 'k', 'a=1'])

@@ -76,9 +76,9 @@ export class Screen {
       for (const [at, cell] of row.entries()) {
         if (left <= 0) break
         const text = cut(plainCell(cell), left)
-        const padded = at === row.length - 1 ? text : text.padEnd((widths[at] ?? 0) + text.length - width(text))
-        left -= width(padded) + 2
-        cells.push(typeof cell === 'string' ? padded : this.paint(cell.tone, padded))
+        const filled = at === row.length - 1 ? text : padded(text, widths[at] ?? 0)
+        left -= width(filled) + 2
+        cells.push(typeof cell === 'string' ? filled : this.paint(cell.tone, filled))
       }
       return cells.join('  ')
     }
@@ -122,6 +122,31 @@ function cut(text: string, columns: number): string {
   return `${units(text)
     .slice(0, Math.max(0, columns - 1))
     .join('')}…`
+}
+
+/** A text in lines that are no wider; words stay whole where they fit. What is left beyond that many lines is cut. */
+export function folded(text: string, columns: number, mostLines: number = Infinity): string[] {
+  const lines: string[] = []
+  let line = ''
+  for (const word of oneLine(text).split(' ')) {
+    const longer = line === '' ? word : `${line} ${word}`
+    if (width(longer) <= columns) {
+      line = longer
+      continue
+    }
+    if (line !== '') lines.push(line)
+    const parts = units(word)
+    for (; parts.length > columns; lines.push(parts.splice(0, columns).join('')));
+    line = parts.join('')
+  }
+  lines.push(line)
+  if (lines.length <= mostLines) return lines
+  return [...lines.slice(0, mostLines - 1), cut(`${lines[mostLines - 1] ?? ''} …`, columns)]
+}
+
+/** Filled up to a width. */
+export function padded(text: string, columns: number): string {
+  return text.padEnd(columns + text.length - width(text))
 }
 
 // How amounts are said.

@@ -11,6 +11,7 @@ import type { Ancestor, Branch, Case, Choice, Part } from './case.ts'
 import { belowLog } from './below-log.ts'
 import { valueIn } from './deed.ts'
 import type { Handling } from './queue.ts'
+import { takesValue } from './resolve.ts'
 import type { Decider, RuleKind, SafeOutcome, Severity } from './rule.ts'
 import { ruleKind } from './rules/table.ts'
 
@@ -38,6 +39,8 @@ export interface Conflict extends Handling {
   /** `high` where branches may have acted on the world outside, each for itself. */
   readonly duplicateRisk: 'none' | 'high'
   readonly advice: string
+  /** It is about one value, so that a decision can write another: `write`. */
+  readonly takesValue: boolean
   readonly decisions: readonly DecisionEvidence[]
   /** Decisions that did not know of one another differ. */
   readonly contradictory: boolean
@@ -144,6 +147,7 @@ export function evidenceOf(space: string, known: Case, repeats: number, handling
     differences: differencesOf(known),
     duplicateRisk: kind?.actsOutside === true ? 'high' : 'none',
     advice: adviceOf(known, kind, isRepeated),
+    takesValue: takesValue(known),
     decisions: decisions.map(({ origin, seq, choice, agent, time, reason, settles }) => ({
       dot: { origin, seq },
       choice,

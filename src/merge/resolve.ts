@@ -45,6 +45,11 @@ export function checkChoice(known: Case, choice: Choice): void {
   encodeValue(value)
 }
 
+/** Is it about one value? Of a claim nobody else can say who holds it. */
+export function takesValue({ target }: Case): boolean {
+  return target?.path !== undefined && target.type !== claim.id
+}
+
 interface CellName {
   readonly type: TypeId
   readonly path: Path

@@ -2,6 +2,7 @@
 import type { Command } from '../command.ts'
 import { completionCommand } from './completion.ts'
 import { configCheckCommand } from './config.ts'
+import { conflictCommands } from './conflicts.ts'
 import { demoCommand } from './demo.ts'
 import { doctorCommand } from './doctor.ts'
 import { entryCommands } from './entries.ts'
@@ -9,6 +10,7 @@ import { backupCommands } from './backup.ts'
 import { fleetCommands } from './fleet.ts'
 import { keyCommands } from './keys.ts'
 import { lineCommands } from './lines.ts'
+import { rulesCommand } from './rules.ts'
 import { tokenCommands } from './tokens.ts'
 import { topCommand } from './top.ts'
 import { upCommand } from './up.ts'
@@ -18,7 +20,9 @@ export const commands: readonly Command[] = [
   upCommand,
   ...entryCommands,
   watchCommand,
+  ...conflictCommands,
   ...fleetCommands,
+  rulesCommand,
   topCommand,
   ...backupCommands,
   ...lineCommands,

@@ -102,6 +102,7 @@ const conflictFields: Readonly<Record<string, Schema>> = {
     description: '`high`: each branch may have acted on the world outside.',
   },
   advice: { type: 'string', description: 'What to do next.' },
+  takesValue: { type: 'boolean', description: 'It is about one value: `write` can give another.' },
   decisions: listOf(decision),
   contradictory: truth,
   repeats: { type: 'integer', description: 'How often a conflict on this subject was settled before.' },
