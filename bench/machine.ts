@@ -15,12 +15,17 @@ export interface Machine {
 /** What is measured, compared with, or stands under it. */
 const packages = ['yjs', '@automerge/automerge', 'loro-crdt', 'msgpackr', 'level', 'classic-level'] as const
 
+const root = new URL('../', import.meta.url)
+
+/** Of an installed package, or of `skein` itself. */
+export function versionOf(name: string): string {
+  const path = name === 'skein' ? 'package.json' : `node_modules/${name}/package.json`
+  return (JSON.parse(readFileSync(new URL(path, root), 'utf8')) as { readonly version: string }).version
+}
+
 export function machine(): Machine {
-  const root = new URL('../', import.meta.url)
-  const versionIn = (path: string): string =>
-    (JSON.parse(readFileSync(new URL(path, root), 'utf8')) as { readonly version: string }).version
-  const versions: Record<string, string> = { node: process.versions.node, skein: versionIn('package.json') }
-  for (const name of packages) versions[name] = versionIn(`node_modules/${name}/package.json`)
+  const versions: Record<string, string> = { node: process.versions.node, skein: versionOf('skein') }
+  for (const name of packages) versions[name] = versionOf(name)
   return {
     cpu: (cpus()[0]?.model ?? 'unknown').trim(),
     cores: availableParallelism(),

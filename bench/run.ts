@@ -1,6 +1,7 @@
 /** `npm run bench`: runs suites of scenarios, prints what they measured and says where a goal is missed. */
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
+import { convergence } from './convergence/run.ts'
 import { crdt } from './crdt.ts'
 import { hop } from './hop.ts'
 import { http } from './http.ts'
@@ -21,6 +22,9 @@ const help = `npm run bench -- [suite …] [options]
 
 Suites (all of them unless some are named):
 ${suites.map(({ name, says }) => `  ${name.padEnd(8)} ${says}`).join('\n')}
+
+And, with options of its own (--help):
+  convergence  fleets of processes, ours beside those that people use today
 
 Options:
   --quick        smaller, each suite within a minute: to see that it runs, not to quote
@@ -83,6 +87,7 @@ async function runSuite({ name, scenarios }: Suite, quick: boolean, only: string
   return { suite: name, command, date: new Date().toISOString().slice(0, 10), quick, machine: facts, results }
 }
 
+if (process.argv[2] === 'convergence') process.exit(await convergence(process.argv.slice(3)))
 const { values, positionals } = parsed()
 if (values.help) {
   process.stdout.write(help)

@@ -1,6 +1,5 @@
 /** A fleet of real nodes with our network between them. */
 import { execFile } from 'node:child_process'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
@@ -10,6 +9,7 @@ import { processOf } from './dialler.ts'
 import { Member } from './member.ts'
 import { Namespaces } from './namespaces.ts'
 import type { Network } from './network.ts'
+import { freePort } from './ports.ts'
 import { Proxies, clear } from './proxy.ts'
 import type { Rule } from './proxy.ts'
 
@@ -163,20 +163,6 @@ async function proxied(members: readonly Member[], count: number, random: Prng):
   // A node tells only the address that it advertises, so the one it listens on is chosen here.
   for (let node = 0; node < count; node++) await proxies.open(node, await freePort())
   return proxies
-}
-
-/** Below those that the system hands out by itself, so that nobody gets it by chance while its node is down. */
-async function freePort(): Promise<number> {
-  for (;;) {
-    const port = 20_000 + Math.floor(Math.random() * 12_000)
-    const server = createServer()
-    const isFree = await new Promise<boolean>((resolve) => {
-      server.once('error', () => resolve(false))
-      server.listen(port, '127.0.0.1', () => resolve(true))
-    })
-    await new Promise((resolve) => server.close(resolve))
-    if (isFree) return port
-  }
 }
 
 const cli = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
