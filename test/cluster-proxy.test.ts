@@ -123,6 +123,19 @@ test('a delay and a rate hold bytes back in their order, and no longer than they
   await until(() => heard === 'abcdefgh')
 })
 
+test('what is lost comes later, with all that was sent behind it', async () => {
+  const { socket } = await dialled()
+  proxies.set(0, 1, { ...clear, loss: 0.8 })
+  socket.write('a')
+  await sleep(50)
+  expect(heard).toBe('')
+  proxies.set(0, 1, clear)
+  socket.write('b')
+  await until(() => heard !== '')
+  expect(heard).toMatch(/^ab?$/)
+  await until(() => heard === 'ab')
+})
+
 test.skipIf(!canTellDiallers)('the kernel knows which process dialled', async () => {
   const { socket } = await dialled()
   expect(processOf(socket.localPort ?? 0, port, [1, process.pid])).toBe(process.pid)

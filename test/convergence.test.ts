@@ -3,7 +3,9 @@ import { expect, test } from 'vitest'
 import { contestants } from '../bench/convergence/contestant.ts'
 import type { Contestant } from '../bench/convergence/contestant.ts'
 import { Histogram } from '../bench/convergence/histogram.ts'
-import { lag } from '../bench/convergence/lag.ts'
+import { campaign } from '../bench/convergence/campaign.ts'
+import type { Sample } from '../bench/convergence/sample.ts'
+import type { Run, Scenario } from '../bench/convergence/scenario.ts'
 import { stamped, stampOf } from '../bench/convergence/stamp.ts'
 
 async function contestant(id: string): Promise<Contestant> {
@@ -33,9 +35,36 @@ test('a stamp is read back, and fills a value to its length', () => {
   expect(stampOf('what somebody else wrote')).toBeUndefined()
 })
 
-test('every write is seen by every other process, of a floor and of Skein, and its bytes are counted', async () => {
-  const plan = { scenario: 'a', nodes: 3, rate: 100, valueBytes: 128, warmingWrites: 9, slices: 2, sliceWrites: 30 }
-  const samples = await lag(plan, [await contestant('raw tcp'), await contestant('skein os')], () => undefined)
+/** One setting of a scenario of its own, over these. */
+async function ran(run: Run, ids: readonly string[], withinSeconds = 20): Promise<Sample[]> {
+  const setting = { label: 'small', rounds: 1, withinSeconds, run }
+  const scenario: Scenario = {
+    letter: 'x',
+    name: 'small',
+    measures: '',
+    shows: [],
+    settings: { full: [setting], quick: [] },
+    excludes: () => undefined,
+    goals: [],
+  }
+  const samples: Sample[] = []
+  await campaign({
+    scenarios: [scenario],
+    contestants: await Promise.all(ids.map(contestant)),
+    quick: false,
+    told: (sample) => samples.push(sample),
+    progress: () => undefined,
+  })
+  return samples
+}
+
+test('(a) every write is seen by every other process, of a floor and of Skein, and its bytes are counted', async () => {
+  const warming = { writes: 9, rate: 100 }
+  const slices = { slices: 2, sliceWrites: 30, isTogether: true }
+  const samples = await ran({ kind: 'lag', nodes: 3, rate: 100, valueBytes: 128, warming, ...slices }, [
+    'raw tcp',
+    'skein os',
+  ])
   expect(samples.map(({ system, round, failed }) => [system, round, failed])).toEqual([
     ['raw tcp', 0, undefined],
     ['skein os', 0, undefined],
@@ -50,4 +79,51 @@ test('every write is seen by every other process, of a floor and of Skein, and i
   // Two messages of a length, a key and a value: exactly what went out.
   const perWrite = 2 * (4 + 2 + 'lag-0-0'.length + 128)
   expect(samples.find(({ system }) => system === 'raw tcp')?.figures.bytes).toBe(perWrite)
+})
+
+test('(c) a rush ends when all have all, on distinct keys and on one', async () => {
+  for (const keys of ['distinct', 'one'] as const) {
+    const [sample] = await ran({ kind: 'rush', nodes: 2, valueBytes: 96, warming: 100, count: 200, keys }, [
+      'skein memory',
+    ])
+    expect(sample?.failed).toBeUndefined()
+    expect(sample?.figures.rate).toBeGreaterThan(0)
+  }
+})
+
+test('(d) what was missed comes when the links heal; who never sends it again is told so, by name and number', async () => {
+  const run = { kind: 'missed', valueBytes: 96, count: 100 } as const
+  const [skein] = await ran(run, ['skein os'])
+  const [raw] = await ran(run, ['raw ws'], 2)
+  expect(skein?.failed).toBeUndefined()
+  expect(skein?.figures.overhead).toBeGreaterThan(1)
+  expect(raw?.failed).toMatch(/raw ws, node 2 has \d+ of 400 entries/)
+})
+
+test('(e, j) few differences cost few bytes, and a node that is new gets all', async () => {
+  const samples = await ran({ kind: 'bulk', valueBytes: 96, entries: 1_000, differing: 10 }, ['skein os'])
+  expect(samples.map(({ scenario, failed }) => [scenario, failed])).toEqual([
+    ['e', undefined],
+    ['j', undefined],
+  ])
+  expect(samples[0]?.figures.exchanged).toBeLessThan(20_000)
+  expect(samples[1]?.figures.overhead).toBeGreaterThan(1)
+})
+
+test('(f) halves that were cut are equal again, and nothing that came was before the cut had healed', async () => {
+  const run = { kind: 'partition', nodes: 2, valueBytes: 96, rate: 50, beforeSeconds: 1, cutSeconds: 2 } as const
+  const [sample] = await ran(run, ['skein memory'])
+  expect(sample?.failed).toBeUndefined()
+  const { arrivals = [], marks = [] } = sample?.timeline ?? {}
+  const [cut = 0, healed = 0] = marks.map(({ second }) => second)
+  expect(arrivals.filter(([second]) => second > cut + 0.3 && second < healed - 0.3)).toEqual([])
+  expect(arrivals.some(([second, , maxMs]) => second > healed - 0.3 && maxMs > 1_000)).toBe(true)
+})
+
+test('(h) after a kill nothing acknowledged is missing, and writes are seen again', async () => {
+  const times = { beforeSeconds: 1, downSeconds: 0, afterSeconds: 1 }
+  const [sample] = await ran({ kind: 'crash', nodes: 2, valueBytes: 96, rate: 60, ...times }, ['skein os'])
+  expect(sample?.failed).toBeUndefined()
+  expect(sample?.figures.lost).toBe(0)
+  expect(sample?.figures.flows).toBeGreaterThan(0)
 })

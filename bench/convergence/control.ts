@@ -13,6 +13,8 @@ export interface Pace {
   readonly valueBytes: number
   /** To the microsecond rather than to a timer's slack; see clock.ts. */
   readonly exactly: boolean
+  /** Tells the bench of each acknowledgement as it comes: the process may be killed. */
+  readonly tells?: boolean
 }
 
 /** Writes as fast as the system takes them, with at most so many unacknowledged. */
@@ -102,6 +104,11 @@ export interface Envelope {
   readonly id: number
   readonly name: OrderName
   readonly order: unknown
+}
+
+/** Sent unasked: this write was acknowledged. */
+export interface Note {
+  readonly acknowledged: number
 }
 
 export interface Reply {

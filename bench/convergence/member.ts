@@ -3,7 +3,7 @@ import { fork } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
-import type { Envelope, OrderName, Orders, Reply } from './control.ts'
+import type { Envelope, Note, OrderName, Orders, Reply } from './control.ts'
 import { usageOf } from './usage.ts'
 import type { Usage } from './usage.ts'
 
@@ -27,12 +27,18 @@ export class Member {
   #nextId = 1
   /** Others that belong to it: what a hub started. */
   pids: readonly number[] = []
+  /** Writes by their number, of orders that have them told. */
+  readonly acknowledged: number[] = []
+  /** What opening took, from the inside. */
+  openedMs = 0
 
   constructor(name: string) {
     this.name = name
     this.#child = fork(program, { serialization: 'advanced', stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
     living.add(this.#child)
-    this.#child.on('message', ({ id, answer, failed }: Reply) => {
+    this.#child.on('message', (message: Reply | Note) => {
+      if ('acknowledged' in message) return void this.acknowledged.push(message.acknowledged)
+      const { id, answer, failed } = message
       const waiting = this.#waiting.get(id)
       this.#waiting.delete(id)
       if (failed === undefined) waiting?.resolve(answer)

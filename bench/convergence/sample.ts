@@ -1,4 +1,7 @@
 /** One measurement: everything that the report shows, and that two runs are compared by, is made from these. */
+import type { Arrived } from './control.ts'
+import type { Taken } from './fleet.ts'
+import { Histogram } from './histogram.ts'
 import type { HistogramData } from './histogram.ts'
 
 /** How a metric is written and which way is better. */
@@ -8,19 +11,70 @@ export interface Metric {
   readonly says: string
 }
 
-export type MetricName = 'p50' | 'p90' | 'p99' | 'p999' | 'max' | 'seen' | 'cpu' | 'peak' | 'hubPeak' | 'bytes'
+export type MetricName =
+  | 'p50'
+  | 'p90'
+  | 'p99'
+  | 'p999'
+  | 'max'
+  | 'seen'
+  | 'rate'
+  | 'equal'
+  | 'first'
+  | 'transfer'
+  | 'overhead'
+  | 'exchanged'
+  | 'fill'
+  | 'flows'
+  | 'lost'
+  | 'p99Before'
+  | 'refused'
+  | 'offered'
+  | 'acked'
+  | 'cpu'
+  | 'peak'
+  | 'hubPeak'
+  | 'bytes'
+  | 'memoryGrowth'
+  | 'diskGrowth'
+  | 'lagGrowth'
 
 export const metrics: Readonly<Record<MetricName, Metric>> = {
-  p50: { unit: 'ms', better: 'less', says: 'lag, median' },
+  p50: { unit: 'ms', better: 'less', says: 'lag, half of all' },
   p90: { unit: 'ms', better: 'less', says: 'lag, 90 %' },
   p99: { unit: 'ms', better: 'less', says: 'lag, 99 %' },
   p999: { unit: 'ms', better: 'less', says: 'lag, 99.9 %' },
-  max: { unit: 'ms', better: 'less', says: 'lag, longest' },
-  seen: { unit: '%', better: 'more', says: 'changes seen by the others' },
+  max: { unit: 'ms', better: 'less', says: 'longest lag' },
+  seen: { unit: '%', better: 'more', says: 'changes that the others saw' },
+  rate: { unit: '/s', better: 'more', says: 'writes a second, until all replicas have all' },
+  equal: { unit: 's', better: 'less', says: 'until all are equal' },
+  first: { unit: 's', better: 'less', says: 'until the first change came' },
+  transfer: { unit: 's', better: 'less', says: 'from the first change to the last' },
+  overhead: { unit: 'x', better: 'less', says: 'bytes on the wire, of keys and values' },
+  exchanged: { unit: 'bytes', better: 'less', says: 'bytes exchanged, both ways, beside keys and values' },
+  fill: { unit: '/s', better: 'more', says: 'writes a second while filling' },
+  flows: { unit: 's', better: 'less', says: 'from its start until its writes are seen again' },
+  lost: { unit: '', better: 'less', says: 'acknowledged writes that are missing' },
+  p99Before: { unit: 'ms', better: 'less', says: 'lag before, 99 %' },
+  refused: { unit: '%', better: 'less', says: 'writes refused, or not acknowledged' },
+  offered: { unit: '/s', better: 'more', says: 'writes a second that were offered' },
+  acked: { unit: 'ms', better: 'less', says: 'until a write was acknowledged, 99 %' },
   cpu: { unit: 's', better: 'less', says: 'processor seconds, all processes' },
   peak: { unit: 'MB', better: 'less', says: 'peak memory of a node, the largest' },
   hubPeak: { unit: 'MB', better: 'less', says: 'peak memory of the hub' },
   bytes: { unit: 'bytes', better: 'less', says: 'bytes that nodes and hub sent, a write' },
+  memoryGrowth: { unit: 'MB', better: 'less', says: 'memory at the end above that at a third, the largest' },
+  diskGrowth: { unit: 'MB', better: 'less', says: 'disk at the end above that at a third, the largest' },
+  lagGrowth: { unit: 'x', better: 'less', says: 'median lag of the last third, of that of the first' },
+}
+
+export type Figures = Readonly<Partial<Record<MetricName, number>>>
+
+/** What happened when, in seconds from the scenario's own zero. */
+export interface Timeline {
+  /** For each tenth of a second: when, how many changes came, and the longest lag of them in milliseconds. */
+  readonly arrivals: readonly (readonly [second: number, count: number, maxMs: number])[]
+  readonly marks: readonly { readonly second: number; readonly says: string }[]
 }
 
 export interface Sample {
@@ -30,9 +84,46 @@ export interface Sample {
   readonly setting: string
   readonly system: string
   readonly round: number
-  readonly figures: Readonly<Partial<Record<MetricName, number>>>
+  readonly figures: Figures
   readonly lag?: HistogramData
   readonly service?: HistogramData
+  readonly timeline?: Timeline
   /** It could not be measured, and why. */
   readonly failed?: string
+}
+
+export function lagFigures(lag: Histogram): Figures {
+  const at = (share: number): number => lag.quantile(share) / 1000
+  return { p50: at(0.5), p90: at(0.9), p99: at(0.99), p999: at(0.999), max: lag.max / 1000 }
+}
+
+/** The lag of what came to all of these, and how much of it did. */
+export function lagOf(arrived: readonly Arrived[], expected: number): Pick<Sample, 'figures' | 'lag' | 'service'> {
+  const whole = Histogram.of(...arrived.map(({ lag }) => lag))
+  const figures = { ...lagFigures(whole), seen: (100 * whole.count) / expected }
+  return { figures, lag: whole.data(), service: Histogram.of(...arrived.map(({ service }) => service)).data() }
+}
+
+/** What a fleet took between two looks. */
+export function takenFigures(before: Taken, after: Taken, writes: number): Figures {
+  return {
+    cpu:
+      grown(before, after, ({ cpuSeconds }) => cpuSeconds) +
+      (after.hub?.cpuSeconds ?? 0) -
+      (before.hub?.cpuSeconds ?? 0),
+    peak: Math.max(...after.nodes.map(({ peakBytes }) => peakBytes)) / 1e6,
+    ...(after.hub && { hubPeak: after.hub.peakBytes / 1e6 }),
+    bytes: sentBytes(before, after) / writes,
+  }
+}
+
+/** By nodes and hub together. */
+export function sentBytes(before: Taken, after: Taken): number {
+  const byNodes = grown(before, after, (node) => node.sentBytes)
+  return byNodes + (after.hub === undefined ? 0 : grown(before, after, (node) => node.receivedBytes))
+}
+
+function grown(before: Taken, after: Taken, what: (node: Taken['nodes'][number]) => number): number {
+  const sum = ({ nodes }: Taken): number => nodes.reduce((total, node) => total + what(node), 0)
+  return sum(after) - sum(before)
 }

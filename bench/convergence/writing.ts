@@ -1,6 +1,6 @@
 /** The writer in a process of a fleet: at a pace that stands beforehand, or as fast as the system takes it. */
 import { nowUs, untilUs } from './clock.ts'
-import type { Keys, Pace, Rush, Written } from './control.ts'
+import type { Keys, Note, Pace, Rush, Written } from './control.ts'
 import { Histogram } from './histogram.ts'
 import { stamped } from './stamp.ts'
 import type { OpenNode } from './system.ts'
@@ -20,14 +20,19 @@ class Tally {
   acknowledgedUs = 0
   readonly startedUs = nowUs()
   readonly #acknowledging = new Histogram()
+  readonly #tells: boolean
   #wake: (() => void) | undefined
 
-  begun(atUs: number, done: void | Promise<void>): void {
+  constructor(tells = false) {
+    this.#tells = tells
+  }
+
+  begun(seq: number, atUs: number, done: void | Promise<void>): void {
     this.written++
-    if (done === undefined) return this.#acknowledged(atUs)
+    if (done === undefined) return this.#acknowledged(seq, atUs)
     this.pending++
     done.then(
-      () => this.#settled(() => this.#acknowledged(atUs)),
+      () => this.#settled(() => this.#acknowledged(seq, atUs)),
       (error: unknown) => this.#settled(() => this.failed(error)),
     )
   }
@@ -41,8 +46,10 @@ class Tally {
     while (this.pending >= pending) await new Promise<void>((resolve) => (this.#wake = resolve))
   }
 
-  #acknowledged(atUs: number): void {
+  #acknowledged(seq: number, atUs: number): void {
     const now = nowUs()
+    const note: Note = { acknowledged: seq }
+    if (this.#tells) process.send?.(note)
     this.acknowledgedUs = now
     this.#acknowledging.record(now - atUs)
   }
@@ -60,30 +67,34 @@ class Tally {
   }
 }
 
-function writeOne(
-  node: OpenNode,
-  tally: Tally,
-  key: string,
-  dueUs: number,
-  value: (writtenUs: number) => string,
-): void {
+interface Due {
+  readonly seq: number
+  readonly key: string
+  readonly dueUs: number
+  readonly value: (writtenUs: number) => string
+}
+
+function writeOne(node: OpenNode, tally: Tally, { seq, key, dueUs, value }: Due): void {
   const writtenUs = nowUs()
   try {
-    tally.begun(dueUs, node.write(key, value(writtenUs)))
+    tally.begun(seq, dueUs, node.write(key, value(writtenUs)))
   } catch (error) {
     tally.failed(error)
   }
 }
 
 export async function pace(node: OpenNode, writer: number, order: Pace): Promise<Written> {
-  const { phase, firstUs, periodUs, count, keys, valueBytes, exactly } = order
-  const tally = new Tally()
+  const { phase, firstUs, periodUs, count, keys, valueBytes, exactly, tells } = order
+  const tally = new Tally(tells)
   for (let seq = 0; seq < count; seq++) {
     const dueUs = firstUs + seq * periodUs
     if (nowUs() < dueUs) await untilUs(dueUs, exactly)
-    writeOne(node, tally, keyOf(keys, writer, seq), dueUs, (writtenUs) =>
-      stamped({ phase, writer, seq, dueUs, writtenUs }, valueBytes),
-    )
+    writeOne(node, tally, {
+      seq,
+      key: keyOf(keys, writer, seq),
+      dueUs,
+      value: (writtenUs) => stamped({ phase, writer, seq, dueUs, writtenUs }, valueBytes),
+    })
   }
   return tally.result()
 }
@@ -94,9 +105,12 @@ export async function rush(node: OpenNode, writer: number, order: Rush): Promise
   const tally = new Tally()
   for (let seq = 0; seq < count; seq++) {
     const dueUs = nowUs()
-    writeOne(node, tally, keyOf(keys, writer, seq), dueUs, (writtenUs) =>
-      stamped({ phase, writer, seq, dueUs, writtenUs }, valueBytes),
-    )
+    writeOne(node, tally, {
+      seq,
+      key: keyOf(keys, writer, seq),
+      dueUs,
+      value: (writtenUs) => stamped({ phase, writer, seq, dueUs, writtenUs }, valueBytes),
+    })
     if (seq % inOneTurn === inOneTurn - 1) await new Promise((resolve) => setImmediate(resolve))
     await tally.below(window)
   }

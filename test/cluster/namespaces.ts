@@ -123,12 +123,13 @@ export class Namespaces implements Network {
 
   /** One discipline for all that leaves a node: the slowest of its links decides. */
   #slow(from: number): void {
-    let [delayMs, jitterMs, bytesPerSecond] = [0, 0, Infinity]
+    let [delayMs, jitterMs, bytesPerSecond, loss] = [0, 0, Infinity, 0]
     for (let to = 0; to < this.#count; to++) {
       const rule = this.rule(from, to)
       delayMs = Math.max(delayMs, rule.delayMs)
       jitterMs = Math.max(jitterMs, rule.jitterMs)
       bytesPerSecond = Math.min(bytesPerSecond, rule.bytesPerSecond)
+      loss = Math.max(loss, rule.loss)
     }
     const rate = Number.isFinite(bytesPerSecond) ? ['rate', `${Math.ceil(bytesPerSecond * 8)}bit`] : []
     const words = [
@@ -142,6 +143,7 @@ export class Namespaces implements Network {
       `${delayMs}ms`,
       `${jitterMs}ms`,
       ...rate,
+      ...(loss > 0 ? ['loss', `${100 * loss}%`] : []),
     ]
     execFileSync('tc', ['-n', nameOf(from), ...words], { stdio: 'pipe' })
   }

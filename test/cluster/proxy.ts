@@ -5,9 +5,9 @@
  * Who dials cannot be read from the bytes, since links prove themselves under a seal; the kernel knows it (dialler.ts).
  *
  * What it can do, in either direction alone: hold bytes back (as a network does that drops packets: they come when it heals,
- * the end of a connection too), reset connections, delay, jitter, a rate. What it cannot: a dial always succeeds as far
- * as TCP is concerned, and ends with a reset where nobody listens behind; packets are not lost one by one, and a connection
- * that was held never dies of TCP's own patience. Namespaces (namespaces.ts) have no such limits.
+ * the end of a connection too), reset connections, delay, jitter, a rate, loss as the time until TCP sends again. What it
+ * cannot: a dial always succeeds as far as TCP is concerned, and ends with a reset where nobody listens behind; and a
+ * connection that was held never dies of TCP's own patience. Namespaces (namespaces.ts) have no such limits.
  */
 import { createServer, connect } from 'node:net'
 import type { AddressInfo, Server, Socket } from 'node:net'
@@ -19,9 +19,16 @@ export interface Rule {
   readonly delayMs: number
   readonly jitterMs: number
   readonly bytesPerSecond: number
+  /** The share of packets that are lost: as TCP shows it, what they carry and all behind them comes later. */
+  readonly loss: number
 }
 
-export const clear: Rule = { cut: 'none', delayMs: 0, jitterMs: 0, bytesPerSecond: Infinity }
+export const clear: Rule = { cut: 'none', delayMs: 0, jitterMs: 0, bytesPerSecond: Infinity, loss: 0 }
+
+/** What an Ethernet packet carries of a TCP stream. */
+const packetBytes = 1_448
+/** Linux's least time to send again what nothing behind it asked for: TCP_RTO_MIN. */
+const sendAgainMs = 200
 
 /** Unsent bytes of one direction from which on its source is not read: a router has no more memory either. */
 const mostHeldBytes = 1_048_576
@@ -275,8 +282,10 @@ class Flow {
 
   #take(bytes: Piece['bytes']): void {
     if (this.#isOver) return
-    const { delayMs, jitterMs } = this.#rule()
-    const onWayMs = delayMs + jitterMs * this.#chance()
+    const { delayMs, jitterMs, loss } = this.#rule()
+    const packets = typeof bytes === 'string' ? 1 : Math.ceil(bytes.length / packetBytes)
+    const isLost = loss > 0 && this.#chance() > (1 - loss) ** packets
+    const onWayMs = delayMs + jitterMs * this.#chance() + (isLost ? sendAgainMs + delayMs : 0)
     const dueMs = Math.max(this.#lastMs, performance.now() + onWayMs)
     this.#lastMs = dueMs
     this.#pieces.push({ dueMs, bytes })

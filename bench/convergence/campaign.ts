@@ -1,0 +1,79 @@
+/** Runs scenarios over contestants, in turn within each round, each round beginning with another one. */
+import { performance } from 'node:perf_hooks'
+import type { Contestant } from './contestant.ts'
+import type { Sample } from './sample.ts'
+import type { Course, LagRun, Result, Run, Scenario, Setting } from './scenario.ts'
+import { bulk } from './runs/bulk.ts'
+import { crash } from './runs/crash.ts'
+import { lag } from './runs/lag.ts'
+import { load } from './runs/load.ts'
+import { missed } from './runs/missed.ts'
+import { partition } from './runs/partition.ts'
+import { rush } from './runs/rush.ts'
+import { slow } from './runs/slow.ts'
+
+type Kind = Exclude<Run['kind'], 'lag'>
+type Runners = { readonly [K in Kind]: (course: Course<Run & { readonly kind: K }>) => Promise<Result[]> }
+
+const runners: Runners = { bulk, crash, load, missed, partition, rush, slow }
+
+export interface Campaign {
+  readonly scenarios: readonly Scenario[]
+  readonly contestants: readonly Contestant[]
+  readonly quick: boolean
+  readonly told: (sample: Sample) => void
+  readonly progress: (text: string) => void
+}
+
+/** What a setting took of the clock, for whoever fits a campaign into an hour. */
+export interface Took {
+  readonly scenario: string
+  readonly setting: string
+  readonly seconds: number
+}
+
+export async function campaign({ scenarios, contestants, quick, told, progress }: Campaign): Promise<Took[]> {
+  const took: Took[] = []
+  for (const scenario of scenarios) {
+    const { letter, excludes } = scenario
+    const among = contestants.filter((contestant) => excludes(contestant) === undefined)
+    for (const setting of quick ? scenario.settings.quick : scenario.settings.full) {
+      const startedMs = performance.now()
+      const say = (contestant: Contestant, round: number, result: Result): void =>
+        told({ scenario: letter, setting: setting.label, ...result, system: contestant.id, round })
+      const line = (text: string): void => progress(`(${letter}) ${text}`)
+      if (setting.run.kind === 'lag') await lag(setting as Setting<LagRun>, among, say, line)
+      else await inTurn(setting, among, say, line)
+      took.push({ scenario: letter, setting: setting.label, seconds: (performance.now() - startedMs) / 1000 })
+    }
+  }
+  return took
+}
+
+async function inTurn(
+  { label, run, rounds, withinSeconds }: Setting,
+  among: readonly Contestant[],
+  say: (contestant: Contestant, round: number, result: Result) => void,
+  progress: (text: string) => void,
+): Promise<void> {
+  /** Who could not do it once is not asked again: every further round would end at the same time limit. */
+  const out = new Set<Contestant>()
+  for (let round = 0; round < rounds; round++) {
+    for (let turn = 0; turn < among.length; turn++) {
+      const contestant = among[(turn + round) % among.length] as Contestant
+      if (out.has(contestant)) continue
+      const text = `${label}: round ${round + 1} of ${rounds}, ${contestant.id}`
+      progress(text)
+      // Each runner takes the run of its own kind, which the compiler cannot see through the table.
+      const runner = runners[run.kind as Kind] as (course: Course) => Promise<Result[]>
+      const withinMs = 1000 * withinSeconds
+      try {
+        const course = { contestant, run, withinMs, round, progress: (now: string) => progress(`${text}: ${now}`) }
+        for (const result of await runner(course)) say(contestant, round, result)
+      } catch (error) {
+        out.add(contestant)
+        say(contestant, round, { figures: {}, failed: error instanceof Error ? error.message : String(error) })
+      }
+    }
+  }
+}
