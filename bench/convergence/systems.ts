@@ -4,6 +4,7 @@ import type { System } from './system.ts'
 const loaders: Readonly<Record<string, () => Promise<{ readonly system: System }>>> = {
   skein: () => import('./systems/skein.ts'),
   'raw-ws': () => import('./systems/raw-ws.ts'),
+  'raw-store': () => import('./systems/raw-store.ts'),
   'raw-tcp': () => import('./systems/raw-tcp.ts'),
 }
 
