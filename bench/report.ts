@@ -28,7 +28,7 @@ export function machineLines({ cpu, cores, memoryGib, system, load, versions }: 
   ]
 }
 
-function number(value: number, unit: Unit): string {
+export function number(value: number, unit: Unit): string {
   switch (unit) {
     case 'x':
       return `${value.toFixed(2)} x`
@@ -60,7 +60,7 @@ function range({ low, high, rounds }: Spread, unit: Unit): string {
   return rounds > 1 ? `${number(low, unit)} to ${number(high, unit)}, ${rounds} rounds` : ''
 }
 
-function goalText({ atLeast, atMost }: Goal, unit: Unit): string {
+export function goalText({ atLeast, atMost }: Goal, unit: Unit): string {
   const parts: string[] = []
   if (atLeast !== undefined) parts.push(`at least ${number(atLeast, unit)}`)
   if (atMost !== undefined) parts.push(`at most ${number(atMost, unit)}`)
@@ -118,11 +118,15 @@ function markdown(report: Report): string {
 
 /** Puts the figures of a suite into the page, between its two marks. */
 export function writeInto(page: URL, report: Report): void {
-  const begin = `<!-- figures: ${report.suite} -->`
-  const end = `<!-- end of figures: ${report.suite} -->`
+  putInto(page, report.suite, markdown(report))
+}
+
+export function putInto(page: URL, name: string, figures: string): void {
+  const begin = `<!-- figures: ${name} -->`
+  const end = `<!-- end of figures: ${name} -->`
   const text = readFileSync(page, 'utf8')
   const from = text.indexOf(begin)
   const to = text.indexOf(end)
-  if (from < 0 || to < from) throw new Error(`${page.pathname} has no place for the figures of ${report.suite}`)
-  writeFileSync(page, `${text.slice(0, from + begin.length)}\n\n${markdown(report)}\n\n${text.slice(to)}`)
+  if (from < 0 || to < from) throw new Error(`${page.pathname} has no place for the figures of ${name}`)
+  writeFileSync(page, `${text.slice(0, from + begin.length)}\n\n${figures}\n\n${text.slice(to)}`)
 }

@@ -79,7 +79,9 @@ export class Fleet implements AsyncDisposable {
     const fleet = new Fleet(contestant, nodes, home, listen, shaper)
     try {
       await fleet.#startHub()
-      for (let index = 0; index < starting; index++) await fleet.start(index)
+      // Processes take longest to start: they do so side by side, and open one after the other.
+      for (let index = 0; index < starting; index++) fleet.#process(index)
+      for (let index = 0; index < starting; index++) await fleet.#open(index)
       await fleet.ready()
       return fleet
     } catch (error) {
@@ -100,10 +102,18 @@ export class Fleet implements AsyncDisposable {
   }
 
   /** Starts a node for the first time, or again after it was killed, with the directory that it had. Answers when it is open. */
-  async start(index: number): Promise<Member> {
-    const { file, system, variant, id } = this.contestant
-    const member = new Member(`${id}, node ${index}`)
-    this.#members[index] = member
+  start(index: number): Promise<Member> {
+    this.#process(index)
+    return this.#open(index)
+  }
+
+  #process(index: number): void {
+    this.#members[index] = new Member(`${this.contestant.id}, node ${index}`)
+  }
+
+  async #open(index: number): Promise<Member> {
+    const { file, system, variant } = this.contestant
+    const member = this.member(index)
     const dir = join(this.#home, `node-${index}`)
     mkdirSync(dir, { recursive: true })
     await this.#tellShaper()

@@ -1,10 +1,17 @@
 /** `npm run bench -- convergence`: fleets of processes, ours and those that people use today, through the same scenarios. */
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
+import { machine } from '../machine.ts'
 import { spread } from '../measure.ts'
+import { putInto } from '../report.ts'
+import { verdict } from '../scenario.ts'
 import { campaign } from './campaign.ts'
 import { contestants } from './contestant.ts'
 import type { Contestant } from './contestant.ts'
+import { markdown } from './docs.ts'
+import { page } from './page.ts'
+import { factsOf, judged } from './results.ts'
+import type { Results } from './results.ts'
 import { metrics } from './sample.ts'
 import type { Sample } from './sample.ts'
 import type { Scenario } from './scenario.ts'
@@ -17,10 +24,13 @@ ${scenarios.map(({ letter, name }) => `  ${letter}  ${name}`).join('\n')}
 
 Options:
   --all            every scenario but (l); the default
-  --quick          smaller and shorter: to see that it runs, not to quote
+  --quick          the shortest of them, smaller: to see that it runs, not to quote; with --only any of them
   --only LETTERS   only these scenarios: a,c,f
   --systems TEXT   only systems whose name contains one of these words, separated by commas
   --json FILE      write everything that was measured
+  --html FILE      write the report as one page for people
+  --docs           put the figures into docs/BENCHMARKS.md
+  --check          exit with 1 when a figure misses its goal
   --help           this
 
 Data goes to the system's directory for temporary files (TMPDIR): point it at a real disk.
@@ -50,6 +60,13 @@ function printed({ letter, name, shows }: Scenario, samples: readonly Sample[]):
   return lines.join('\n')
 }
 
+/** What whoever repeats it would type: where files went is not part of that. */
+function commandOf({ quick, only, systems }: { quick: boolean; only: string; systems: string }): string {
+  const words = [quick ? '--quick' : only === '' ? '--all' : '', only === '' ? '' : `--only ${only}`]
+  if (systems !== '') words.push(`--systems "${systems}"`)
+  return ['npm run bench -- convergence', ...words.filter((word) => word !== '')].join(' ')
+}
+
 export async function convergence(args: readonly string[]): Promise<number> {
   const { values } = parseArgs({
     args: [...args],
@@ -59,6 +76,9 @@ export async function convergence(args: readonly string[]): Promise<number> {
       only: { type: 'string', default: '' },
       systems: { type: 'string', default: '' },
       json: { type: 'string' },
+      html: { type: 'string' },
+      docs: { type: 'boolean', default: false },
+      check: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
   })
@@ -67,33 +87,71 @@ export async function convergence(args: readonly string[]): Promise<number> {
     return 0
   }
   const letters = values.only.split(',').filter((letter) => letter !== '')
+  if (values.docs && (values.quick || values.only !== '' || values.systems !== '')) {
+    process.stderr.write('The docs show whole runs: --docs goes with none of --quick, --only and --systems.\n')
+    return 2
+  }
   const unknown = letters.filter((letter) => !scenarios.some((scenario) => scenario.letter === letter))
   if (unknown.length > 0) {
     process.stderr.write(`There is no scenario ${unknown.join(', ')}.\n\n${help}`)
     return 2
   }
-  const wanted = scenarios.filter(({ letter }) => letters.length === 0 || letters.includes(letter))
+  const wanted = scenarios.filter(({ letter, runsIn }) =>
+    letters.length === 0 ? runsIn.includes(values.quick ? 'quick' : 'all') : letters.includes(letter),
+  )
   const { present, absent } = await contestants()
   for (const { id, why } of absent) process.stdout.write(`${id} does not run here: ${why}\n`)
   const progress = (text: string): void => {
     if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${text}`)
   }
+  const among = chosen(present, values.systems)
   const samples: Sample[] = []
+  const facts = machine()
+  const date = new Date().toISOString()
   const took = await campaign({
     scenarios: wanted,
-    contestants: chosen(present, values.systems),
+    contestants: among,
     quick: values.quick,
     told: (sample) => samples.push(sample),
     progress,
   })
   progress('')
+  const results: Results = {
+    format: 1,
+    command: commandOf(values),
+    date,
+    quick: values.quick,
+    machine: facts,
+    systems: among.map(factsOf),
+    absent,
+    excluded: Object.fromEntries(
+      wanted.map(({ letter, excludes }) => [
+        letter,
+        among.flatMap((contestant) => {
+          const why = excludes(contestant)
+          return why === undefined ? [] : [{ id: contestant.id, why }]
+        }),
+      ]),
+    ),
+    samples,
+    took,
+  }
   for (const scenario of scenarios) {
     const text = printed(scenario, samples)
     if (text !== '') process.stdout.write(`${text}\n`)
   }
+  const minutes = took.reduce((sum, { seconds }) => sum + seconds, 0) / 60
+  const times = took.map(({ scenario, setting, seconds }) => `(${scenario}) ${setting} ${seconds.toFixed(0)} s`)
+  process.stdout.write(`\n${minutes.toFixed(1)} minutes: ${times.join(', ')}\n`)
+  if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(results)}\n`)
+  if (values.html !== undefined) writeFileSync(values.html, page(results, scenarios))
+  if (values.docs)
+    putInto(new URL('../../docs/BENCHMARKS.md', import.meta.url), 'convergence', markdown(results, scenarios))
+  const goals = wanted.flatMap(({ letter, goals: of }) => of.flatMap((goal) => judged(results, letter, goal) ?? []))
+  const short = goals.filter((goal) => verdict(goal) === 'short')
+  const missed = short.map(({ scenario, setting, name }) => `  (${scenario}) ${setting}: ${name}\n`)
   process.stdout.write(
-    `\n${took.map(({ scenario, setting, seconds }) => `(${scenario}) ${setting}: ${seconds.toFixed(0)} s`).join('\n')}\n`,
+    short.length === 0 ? '\nEvery goal that was measured is met.\n' : `\nShort of their goals:\n${missed.join('')}`,
   )
-  if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify({ samples, took })}\n`)
-  return 0
+  return values.check && short.length > 0 ? 1 : 0
 }

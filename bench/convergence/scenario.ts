@@ -44,6 +44,7 @@ export interface RushRun {
 export interface MissedRun {
   readonly kind: 'missed'
   readonly valueBytes: number
+  readonly warming: number
   readonly count: number
 }
 
@@ -113,6 +114,8 @@ export interface Scenario {
   readonly name: string
   /** In plain words: what is done, and what is measured. */
   readonly measures: string
+  /** Where it is included without being named. */
+  readonly runsIn: readonly ('all' | 'quick')[]
   /** The figures that a reader looks at first. */
   readonly shows: readonly MetricName[]
   readonly settings: { readonly full: readonly Setting[]; readonly quick: readonly Setting[] }

@@ -42,6 +42,7 @@ const composite = { ids: ['raw ws + leveldb'], says: 'raw WebSockets with raw Le
 export const scenarios: readonly Scenario[] = [
   {
     letter: 'a',
+    runsIn: ['all', 'quick'],
     name: 'lag, one write at a time',
     measures:
       '50 writes a second, by each node in turn: milliseconds from when a write was due until each other node can read it.',
@@ -78,6 +79,7 @@ export const scenarios: readonly Scenario[] = [
   },
   {
     letter: 'b',
+    runsIn: ['all'],
     name: 'lag under load',
     measures:
       'Three nodes find their own most converged writes a second, then write at shares of it: milliseconds from when a write was due.',
@@ -105,6 +107,7 @@ export const scenarios: readonly Scenario[] = [
   },
   {
     letter: 'c',
+    runsIn: ['all', 'quick'],
     name: 'throughput to convergence',
     measures:
       'Three replicas write as fast as they can, 256 writes unacknowledged at most: writes a second until every replica has every write.',
@@ -143,6 +146,7 @@ export const scenarios: readonly Scenario[] = [
   },
   {
     letter: 'd',
+    runsIn: ['all', 'quick'],
     name: 'catch-up',
     measures:
       'One node of three is cut off while the others write; its links heal: seconds until it has everything, and bytes that it took for it.',
@@ -154,17 +158,22 @@ export const scenarios: readonly Scenario[] = [
           label: '10,000 missed',
           rounds: 2,
           withinSeconds: 20,
-          run: { kind: 'missed', valueBytes, count: 10_000 },
+          run: { kind: 'missed', valueBytes, warming: 1_000, count: 10_000 },
         },
         {
           label: '100,000 missed',
           rounds: 1,
           withinSeconds: 30,
-          run: { kind: 'missed', valueBytes, count: 100_000 },
+          run: { kind: 'missed', valueBytes, warming: 1_000, count: 100_000 },
         },
       ],
       quick: [
-        { label: '1,000 missed', rounds: 1, withinSeconds: 15, run: { kind: 'missed', valueBytes, count: 1_000 } },
+        {
+          label: '1,000 missed',
+          rounds: 1,
+          withinSeconds: 15,
+          run: { kind: 'missed', valueBytes, warming: 1_000, count: 1_000 },
+        },
       ],
     },
     goals: ['10,000 missed', '100,000 missed'].flatMap((setting) => [
@@ -174,6 +183,7 @@ export const scenarios: readonly Scenario[] = [
   },
   {
     letter: 'e',
+    runsIn: ['all'],
     name: 'few differences in much state',
     measures:
       'Two nodes hold the same entries, are cut from each other, take 10 writes and are linked again: seconds until both are equal, and bytes beside those entries.',
@@ -212,6 +222,7 @@ export const scenarios: readonly Scenario[] = [
   },
   {
     letter: 'f',
+    runsIn: ['all', 'quick'],
     name: 'a partition',
     measures:
       'Four nodes write 100 times a second together; half is cut from half, where whatever is sent waits in the network; they heal and stop writing: seconds until all are equal.',
@@ -239,6 +250,7 @@ export const scenarios: readonly Scenario[] = [
   },
   {
     letter: 'g',
+    runsIn: ['all'],
     name: 'one slow peer',
     measures:
       'Three nodes write 300 times a second together; a fourth has links for a third of it: lag among the three, and their memory.',
@@ -266,6 +278,7 @@ export const scenarios: readonly Scenario[] = [
   },
   {
     letter: 'h',
+    runsIn: ['all'],
     name: 'a killed node',
     measures:
       'Three nodes write 90 times a second together; one is killed (SIGKILL) and started again a second later: seconds until its writes are seen again, and acknowledged writes that are missing then.',
@@ -293,6 +306,7 @@ export const scenarios: readonly Scenario[] = [
   },
   {
     letter: 'i',
+    runsIn: ['all'],
     name: 'wide links',
     measures:
       'As (a) with three nodes, each link 40 ms one way, 5 ms of jitter, and 1 % of packets lost: what a lost packet carries comes when TCP sends it again.',
@@ -306,6 +320,7 @@ export const scenarios: readonly Scenario[] = [
   },
   {
     letter: 'j',
+    runsIn: ['all'],
     name: 'a cold join',
     measures:
       'A third node starts with nothing beside two that hold all entries: seconds from its opening until it has them.',

@@ -178,10 +178,10 @@ export function entryBytes(keys: Keys, valueBytes: number): number {
 
 /** So many writes by each node, as fast as they go, before anything is measured: what a node has behind it by then. */
 export async function warmed(fleet: Fleet, count: number, valueBytes: number, withinMs: number): Promise<number> {
-  const keys: Keys = { of: 'own', name: 'warm', count: 100 }
+  const keys: Keys = { of: 'own', name: 'warm', count: Math.min(count, 100) }
   const nodes = fleet.members.length
   await rushed(fleet.members, { phase: 0, keys, valueBytes, count, startUs: soonUs() })
-  const entries = nodes * Math.min(count, keys.count)
+  const entries = nodes * keys.count
   await whenAll(fleet.members, entries, withinMs)
   if (fleet.contestant.system.catchesUp) await whenEqual(fleet, keysOf(keys, nodes), withinMs)
   return entries

@@ -7,15 +7,14 @@ import type { Course, MissedRun, Result } from '../scenario.ts'
 import { entryBytes, keysOf, rushed, soonUs, warmed, whenAll, whenEqual } from '../stage.ts'
 
 const phase = 1
-const warmingWrites = 1_000
 const away = 2
 /** Between the last write that is missed and the healing: everybody is at rest. */
 const restMs = 500
 
 export async function missed({ contestant, run, withinMs }: Course<MissedRun>): Promise<Result[]> {
-  const { valueBytes } = run
+  const { valueBytes, warming } = run
   await using fleet = await Fleet.open(contestant, { nodes: 3, isShaped: true })
-  const warm = await warmed(fleet, warmingWrites, valueBytes, withinMs)
+  const warm = await warmed(fleet, warming, valueBytes, withinMs)
   await fleet.cut([away], 'reset')
   const others = fleet.members.slice(0, away)
   const count = Math.ceil(run.count / others.length)
