@@ -74,14 +74,29 @@ describe('what is written down', () => {
     expect(reasons.sort()).toEqual(Object.keys(manifest().dependencies).sort())
   })
 
-  test('every version is pinned, and the lockfile agrees and names no registry', () => {
+  test.each(['', 'bench/convergence/peers/'])(
+    'every version in %spackage.json is pinned, and the lockfile agrees and names no registry',
+    (folder) => {
+      const { dependencies, devDependencies } = manifest(folder)
+      const loose = Object.entries({ ...dependencies, ...devDependencies }).filter(
+        ([, version]) => !/^\d/.test(version),
+      )
+      expect(loose).toEqual([])
+      const lock = read(`${folder}package-lock.json`)
+      const { packages } = JSON.parse(lock) as { packages: Record<'', Manifest> }
+      expect(packages[''].dependencies).toEqual(dependencies)
+      expect(packages[''].devDependencies).toEqual(devDependencies)
+      expect(lock).not.toContain('"resolved"')
+    },
+  )
+
+  test('the peers of the bench are the versions that we have ourselves, where we have them', () => {
     const { dependencies, devDependencies } = manifest()
-    const loose = Object.entries({ ...dependencies, ...devDependencies }).filter(([, version]) => !/^\d/.test(version))
-    expect(loose).toEqual([])
-    const lock = read('package-lock.json')
-    const { packages } = JSON.parse(lock) as { packages: Record<'', Manifest> }
-    expect(packages['']).toMatchObject({ dependencies, devDependencies })
-    expect(lock).not.toContain('"resolved"')
+    const own: Readonly<Record<string, string>> = { ...dependencies, ...devDependencies }
+    const other = Object.entries(manifest('bench/convergence/peers/').dependencies).filter(
+      ([name, version]) => own[name] !== undefined && own[name] !== version,
+    )
+    expect(other).toEqual([])
   })
 })
 
@@ -303,11 +318,11 @@ describe('the checker finds what is planted', () => {
 
 interface Manifest {
   readonly dependencies: Readonly<Record<string, string>>
-  readonly devDependencies: Readonly<Record<string, string>>
+  readonly devDependencies?: Readonly<Record<string, string>>
 }
 
-function manifest(): Manifest {
-  return JSON.parse(read('package.json')) as Manifest
+function manifest(folder = ''): Manifest {
+  return JSON.parse(read(`${folder}package.json`)) as Manifest
 }
 
 /** An error code has a table row or a heading of its own, in backticks. */

@@ -96,6 +96,7 @@ export interface Opened {
 
 export interface HubOpened {
   readonly pids: readonly number[]
+  readonly isElsewhere: boolean
 }
 
 export type OrderName = keyof Orders

@@ -186,7 +186,9 @@ export class Fleet implements AsyncDisposable {
     const dir = join(this.#home, 'hub')
     mkdirSync(dir)
     const place = { variant: variant.name, dir, listen: addressAt(this.#listen, hubParty), run: this.#home.slice(-6) }
-    hub.pids = (await hub.ask('openHub', { system: file, place })).pids
+    const { pids, isElsewhere } = await hub.ask('openHub', { system: file, place })
+    hub.pids = pids
+    hub.isElsewhere = isElsewhere
   }
 
   async #tellShaper(): Promise<void> {

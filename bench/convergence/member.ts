@@ -27,6 +27,8 @@ export class Member {
   #nextId = 1
   /** Others that belong to it: what a hub started. */
   pids: readonly number[] = []
+  /** What counts is theirs alone. */
+  isElsewhere = false
   /** Writes by their number, of orders that have them told. */
   readonly acknowledged: number[] = []
   /** What opening took, from the inside. */
@@ -69,7 +71,7 @@ export class Member {
   }
 
   usage(): Usage {
-    return usageOf([this.pid, ...this.pids])
+    return usageOf(this.isElsewhere ? this.pids : [this.pid, ...this.pids])
   }
 
   async kill(): Promise<void> {

@@ -75,7 +75,7 @@ type Handlers = {
 const handlers: Handlers = {
   async openHub({ system, place }) {
     hub = await (await loadSystem(system)).openHub?.(place)
-    return { pids: hub?.pids ?? [] }
+    return { pids: hub?.pids ?? [], isElsewhere: hub?.isElsewhere ?? false }
   },
   async open({ system, place }) {
     const loaded = await loadSystem(system)

@@ -11,6 +11,11 @@ export function packed(key: string, value: string): Buffer {
   return bytes
 }
 
+export function unpacked(bytes: Buffer): readonly [key: string, value: string] {
+  const keyBytes = bytes.readUInt16BE()
+  return [bytes.toString('utf8', 2, 2 + keyBytes), bytes.toString('utf8', 2 + keyBytes)]
+}
+
 export interface Mesh {
   send(bytes: Buffer): void
   links(): number
@@ -24,9 +29,7 @@ export async function rawNode(
   const state = new Map<string, string>()
   let changed: (key: string, value: string) => void = () => undefined
   const mesh = await open(place, (bytes) => {
-    const keyBytes = bytes.readUInt16BE()
-    const key = bytes.toString('utf8', 2, 2 + keyBytes)
-    const value = bytes.toString('utf8', 2 + keyBytes)
+    const [key, value] = unpacked(bytes)
     state.set(key, value)
     changed(key, value)
   })

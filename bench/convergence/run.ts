@@ -12,6 +12,7 @@ import { markdown } from './docs.ts'
 import { page } from './page.ts'
 import { factsOf, judged } from './results.ts'
 import type { Results } from './results.ts'
+import { installPackages } from './peers/packages.ts'
 import { metrics } from './sample.ts'
 import type { Sample } from './sample.ts'
 import type { Scenario } from './scenario.ts'
@@ -31,10 +32,16 @@ Options:
   --html FILE      write the report as one page for people
   --docs           put the figures into docs/BENCHMARKS.md
   --check          exit with 1 when a figure misses its goal
+  --install        install what it compares with and end; otherwise that is done before it measures
   --help           this
 
 Data goes to the system's directory for temporary files (TMPDIR): point it at a real disk.
 `
+
+/** Words that name nothing but what needs no packages of others. */
+function ownAlone(words: string): boolean {
+  return words !== '' && words.split(',').every((word) => word !== '' && /^(skein|raw)/.test(word))
+}
 
 function chosen(all: readonly Contestant[], words: string): Contestant[] {
   const wanted = words.split(',').filter((word) => word !== '')
@@ -79,6 +86,7 @@ export async function convergence(args: readonly string[]): Promise<number> {
       html: { type: 'string' },
       docs: { type: 'boolean', default: false },
       check: { type: 'boolean', default: false },
+      install: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
   })
@@ -99,6 +107,11 @@ export async function convergence(args: readonly string[]): Promise<number> {
   const wanted = scenarios.filter(({ letter, runsIn }) =>
     letters.length === 0 ? runsIn.includes(values.quick ? 'quick' : 'all') : letters.includes(letter),
   )
+  const say = (text: string): void => void process.stderr.write(text)
+  if (values.install || !ownAlone(values.systems)) {
+    const why = await installPackages(say)
+    if (values.install) return why === undefined ? 0 : 1
+  }
   const { present, absent } = await contestants()
   for (const { id, why } of absent) process.stdout.write(`${id} does not run here: ${why}\n`)
   const progress = (text: string): void => {

@@ -76,6 +76,8 @@ export interface JsonDocument {
 export interface Hub {
   /** Processes that the hub started: their processor time and memory count as the hub's. */
   readonly pids?: readonly number[]
+  /** They are the hub, and the process that started them is not: it only waits. */
+  readonly isElsewhere?: boolean
   close(): void | Promise<void>
 }
 
@@ -111,7 +113,7 @@ export interface System {
   readonly variants: readonly [Variant, ...Variant[]]
   /** A node that was cut off or is new gets what it missed. */
   readonly catchesUp: boolean
-  /** A node whose process was killed finds its own acknowledged writes in its directory, or at its hub. */
+  /** A node whose process was killed finds its state in its directory, at its hub or at the others. What is lost is measured. */
   readonly restarts: boolean
   /** What a reader must know before he compares: a sentence each. */
   readonly notComparable: readonly string[]
