@@ -30,13 +30,16 @@ export function versions(...names: readonly string[]): string {
   return names.map((name) => `${name} ${manifest.dependencies[name] ?? 'of no known version'}`).join(', ')
 }
 
+/** Their install scripts build what they bring built. */
+const quietly = ['--ignore-scripts', '--no-save', '--no-audit', '--no-fund', '--loglevel=error']
+
 /** Installs what the lockfile names, unless that is there. Answers why it could not. */
 export async function installPackages(say: (text: string) => void): Promise<string | undefined> {
   if (packagesMissing() === undefined) return undefined
   const folder = fileURLToPath(here)
   say(`Installing the peers that Skein is compared with (some 300 MB) into ${folder}node_modules ... `)
   rmSync(new URL('node_modules', here), { recursive: true, force: true })
-  const { code, output } = await npm(['install', '--no-save', '--no-audit', '--no-fund', '--loglevel=error'], folder)
+  const { code, output } = await npm(['install', ...quietly], folder)
   if (code === 0) {
     writeFileSync(stampPath, wanted())
     say('done\n')
