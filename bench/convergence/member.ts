@@ -36,7 +36,9 @@ export class Member {
 
   constructor(name: string) {
     this.name = name
-    this.#child = fork(program, { serialization: 'advanced', stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
+    // automerge-repo asks for timers in the past, and every process of it would be told so.
+    const execArgv = ['--disable-warning=TimeoutNegativeWarning']
+    this.#child = fork(program, { execArgv, serialization: 'advanced', stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
     living.add(this.#child)
     this.#child.on('message', (message: Reply | Note) => {
       if ('acknowledged' in message) return void this.acknowledged.push(message.acknowledged)
