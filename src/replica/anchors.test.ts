@@ -143,7 +143,8 @@ describe('contexts of many origins', () => {
     const replica = openReplica(rows, nodes[0] as string)
     const space = replica.open('s')
     const many = rowsIn(rows, table.context)
-    const gone = [...space.logs.keys()].slice(-20)
+    // Also such at whose anchors others go on.
+    const gone = [...space.logs.keys()].filter((_, at) => at % 2 === 0)
     replica.merge(space, 0, nowMs, [], () => gone.forEach((origin) => space.dropHead(origin)))
     commit(replica, rows)
     const again = openReplica(rows, nodes[0] as string)

@@ -40,8 +40,8 @@ export const antiEntropyFaults: readonly Fault[] = [
   {
     name: 'sim anti-entropy: peers are told what is applied as what is stored',
     file: 'src/anti-entropy/anti-entropy.ts',
-    find: 'for (const { origin, durableSeq } of space.logs.values()) {\n        // Also',
-    replace: 'for (const { origin, seq: durableSeq } of space.logs.values()) {\n        // Also',
+    find: 'const seq = space.logs.get(origin)?.durableSeq ?? 0',
+    replace: 'const seq = space.logs.get(origin)?.seq ?? 0',
     sim: { seeds: 300 },
   },
   {

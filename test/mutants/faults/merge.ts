@@ -125,9 +125,9 @@ export const mergeFaults: readonly Fault[] = [
   },
   {
     name: 'merge: a decision is made whatever came since',
-    file: 'src/replica/conflicts.ts',
-    find: 'if (known.revision !== revision) {',
-    replace: "if (known.revision === '') {",
+    file: 'src/merge/resolve.ts',
+    find: 'if (revision === seen) return',
+    replace: "if (revision !== '') return",
     tests,
   },
   {

@@ -40,8 +40,8 @@ export const replicaFaults: readonly Fault[] = [
   {
     name: 'sim replica: the context of the next delta leaves out what a snapshot brought',
     file: 'src/replica/space.ts',
-    find: '    this.vector.set(head.origin, head.seq)\n    this.news.add(head.origin)',
-    replace: '    this.vector.set(head.origin, head.seq)',
+    find: '    this.vector.set(origin, seq)\n    this.news.add(origin)',
+    replace: '    this.vector.set(origin, seq)',
     sim: { seeds: 300 },
   },
   {
@@ -96,8 +96,8 @@ export const replicaFaults: readonly Fault[] = [
   {
     name: 'sim replica: what an origin had seen is not taken over with its head',
     file: 'src/replica/log.ts',
-    find: '    this.place = place\n    for (const dot of context) {',
-    replace: '    this.place = place\n    for (const dot of context.slice(1)) {',
+    find: 'if (isBeyond) this.context.raise(context)',
+    replace: 'if (isBeyond) this.context.add([], false)',
     sim: { seeds: 300 },
   },
   {
@@ -192,5 +192,40 @@ export const replicaFaults: readonly Fault[] = [
     find: '    row.string(this.#cursor)\n',
     replace: "    row.string('')\n",
     sim: { seeds: 300 },
+  },
+  {
+    name: 'contexts: what one had seen and the next had not stays in',
+    file: 'src/replica/anchors.ts',
+    find: 'for (const [number] of base) if (!listed.has(number)) changes.push([number, 0])',
+    replace: '',
+    tests: ['src/replica/anchors.test.ts', 'src/replica/context.test.ts'],
+  },
+  {
+    name: 'contexts: an anchor at which others begin is swept',
+    file: 'src/replica/anchors.ts',
+    find: '        needed.add(parent)\n',
+    replace: '',
+    tests: ['src/replica/anchors.test.ts', 'src/replica/context.test.ts'],
+  },
+  {
+    name: 'contexts: a row forgets where it begins',
+    file: 'src/replica/anchors.ts',
+    find: 'if (hasAnchor) writer.number(this.anchor.id)',
+    replace: 'if (hasAnchor) writer.number(1)',
+    tests: ['src/replica/anchors.test.ts', 'src/replica/context.test.ts'],
+  },
+  {
+    name: 'contexts: a frame goes on from the context of the one before',
+    file: 'src/replica/stands.ts',
+    find: 'let { none: context } = Context\n    return heads.map',
+    replace: 'let { none: context } = Context\n    return heads.toReversed().map',
+    tests: ['src/replica/anchors.test.ts', 'src/replica/context.test.ts'],
+  },
+  {
+    name: 'contexts: changes are written into what others share',
+    file: 'src/replica/context.ts',
+    find: '      if (own.has(tree)) return tree\n',
+    replace: '      if (own.size >= 0) return tree\n',
+    tests: ['src/replica/anchors.test.ts', 'src/replica/context.test.ts'],
   },
 ]
