@@ -39,7 +39,14 @@ const contracts: readonly string[] = ['store/store.ts', 'transport/transport.ts'
 
 const adapters: readonly string[] = ['store/', 'transport/']
 
-const driverParts: readonly string[] = [...machineParts, 'recipes/', 'node/links.ts', 'node/machine.ts', ...contracts]
+const driverParts: readonly string[] = [
+  ...machineParts,
+  'recipes/',
+  'node/figures.ts',
+  'node/links.ts',
+  'node/machine.ts',
+  ...contracts,
+]
 
 const embedded: readonly string[] = [...driverParts, 'node/', ...adapters]
 
@@ -154,9 +161,21 @@ export const rooms: readonly Room[] = [
   },
   {
     at: 'node/links.ts',
-    imports: machineParts,
+    imports: [...machineParts, 'node/fresh-delta.ts'],
     pure: true,
     says: 'Whom to dial, the greeting, one link a node, and what is sent over it.',
+  },
+  {
+    at: 'node/figures.ts',
+    imports: machineParts,
+    pure: true,
+    says: 'What whoever counts may hear of the machine.',
+  },
+  {
+    at: 'node/fresh-delta.ts',
+    imports: machineParts,
+    pure: true,
+    says: 'What was written just now, as one packet for all.',
   },
   {
     at: 'node/rights-desk.ts',
@@ -166,7 +185,7 @@ export const rooms: readonly Room[] = [
   },
   {
     at: 'node/machine.ts',
-    imports: [...machineParts, 'node/links.ts', 'node/rights-desk.ts'],
+    imports: [...machineParts, 'node/figures.ts', 'node/fresh-delta.ts', 'node/links.ts', 'node/rights-desk.ts'],
     pure: true,
     says: 'All protocols composed into one machine, still a value that you feed.',
   },

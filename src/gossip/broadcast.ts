@@ -519,6 +519,7 @@ export class Broadcast {
 
   /** Pulls what is due, one frame a peer; the answer is when the next is. */
   #pull(view: View): number {
+    if (view.gaps.size === 0) return Infinity
     let next = Infinity
     const asked = new Map<NodeId, Dot[]>()
     for (const [origin, gap] of view.gaps) {

@@ -37,6 +37,22 @@ describe('PeerQueue', () => {
     expect(queue.ready).toBe(false)
   })
 
+  test('[G18] only a queue where nothing waits, on a link that is free, is gone past; what went counts until it has left', () => {
+    const queue = new PeerQueue(1_000)
+    expect(queue.free).toBe(true)
+    queue.passed(900)
+    expect(queue.free).toBe(false)
+    queue.push(space, { origin: a, seq: 2 }, 10)
+    queue.push(space, { origin: a, seq: 3 }, 10)
+    expect(queue.behind).toBe(true)
+    queue.drained()
+    expect(queue.free).toBe(false)
+    queue.catchUp()
+    expect(queue.free).toBe(true)
+    queue.push(space, { origin: a, seq: 4 }, 10)
+    expect(queue.free).toBe(false)
+  })
+
   test('the order of pushes is kept, over spaces too', () => {
     const queue = new PeerQueue()
     queue.push(space, { origin: a, seq: 1 }, 10)

@@ -60,6 +60,17 @@ export class PeerQueue {
     return !this.#busy && (this.length > 0 || this.#behind !== undefined)
   }
 
+  /** Nothing waits, and the link is free: what is pushed now may as well leave now. */
+  get free(): boolean {
+    return !this.#busy && this.length === 0 && this.#behind === undefined
+  }
+
+  /** So many bytes of deltas were sent past it, while it was free. */
+  passed(sizeBytes: number): void {
+    this.#busy = true
+    this.#leavingBytes += sizeBytes
+  }
+
   push(space: SpaceId, dot: Dot, sizeBytes: number): void {
     if (this.#behind !== undefined) {
       this.#behind.add(space)

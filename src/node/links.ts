@@ -7,6 +7,7 @@ import { maxAheadMs } from '../crdt/clock.ts'
 import { PeerQueue } from '../gossip/queue.ts'
 import { encodePackets, protocol } from '../wire/codec.ts'
 import type { Frame, Hello, NodeId, SpaceId } from '../wire/frame.ts'
+import type { FreshDelta } from './fresh-delta.ts'
 
 /** A connection to one other node: an even number for one that the machine dials, odd for one that came in. */
 export type LinkId = number
@@ -150,6 +151,12 @@ export class Links {
 
   sendAll(peer: Peer, frames: readonly Frame[]): void {
     this.#send(peer.link, frames)
+  }
+
+  /** Past the peer's queue, which is empty. */
+  pass(peer: Peer, { packet, sizeBytes }: FreshDelta): void {
+    peer.queue.passed(sizeBytes)
+    this.outputs.push({ kind: 'send', link: peer.link, bytes: packet })
   }
 
   /** Opens a link to that node unless there is one: it will greet and be greeted. */

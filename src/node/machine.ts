@@ -26,6 +26,8 @@ import type { Member, MembershipInput } from '../gossip/membership.ts'
 import { Roster } from '../gossip/roster.ts'
 import { decodePacket, protocol } from '../wire/codec.ts'
 import type { Deltas, Frame, MemberState, NodeId, Pull, RightsAsk, Run, SpaceId, Spaces } from '../wire/frame.ts'
+import type { Figures } from './figures.ts'
+import { FreshDelta } from './fresh-delta.ts'
 import { Links } from './links.ts'
 import type { LinkId, LinkOutput, Peer } from './links.ts'
 import { RightsDesk } from './rights-desk.ts'
@@ -105,18 +107,6 @@ export type MachineEvent =
   | { readonly kind: 'failed'; readonly code: string; readonly reason: string }
   | { readonly kind: 'refused'; readonly code: string; readonly reason: string }
 
-/** What whoever counts may hear beside events: on hot paths, so that it costs nothing where nobody listens. */
-export interface Figures {
-  /** Consecutive deltas of one origin left for a peer: pushed, pulled or in catch-up. */
-  sent?(to: NodeId, space: Space, run: Run): void
-  /** A delta came that was here already. */
-  repeated?(sizeBytes: number): void
-  /** A member answered a ping of this node. */
-  probed?(node: NodeId, tookMs: number): void
-  /** More waited for a peer than its queue holds: it was let go, and the peer catches up. */
-  fellBehind?(node: NodeId): void
-}
-
 export interface MachineConfig extends ReplicaConfig, Pick<ConflictsConfig, 'abilities'> {
   /** 16 hexadecimal digits: nodes of other fleets are refused. */
   readonly fleet: string
@@ -180,6 +170,8 @@ export class Machine {
   #aheadMs = 0
   #lookAt = 0
   #looks = 0
+  /** What is being written, until it has passed the queues that are empty. */
+  #fresh: FreshDelta | undefined
   #isSilent = false
   #isStepping = false
   #renewing = false
@@ -511,7 +503,7 @@ export class Machine {
   }
 
   #takeLinks(): void {
-    this.#out.push(...this.#links.outputs.splice(0))
+    if (this.#links.outputs.length > 0) this.#out.push(...this.#links.outputs.splice(0))
   }
 
   // Members.
@@ -669,7 +661,7 @@ export class Machine {
     if (!own) this.#have({ space, dot, sizeBytes }, this.#lastMs)
   }
 
-  #wrote({ delta, nowMs }: Applied, own: Kept): void {
+  #wrote({ delta, body, nowMs }: Applied, own: Kept): void {
     const { space } = own
     for (const { key, type } of delta.writes) {
       if (type === budget.id) this.#rights.low(space, key, 0)
@@ -680,10 +672,11 @@ export class Machine {
       this.#kept.push(own)
       return
     }
+    this.#fresh = new FreshDelta(space.id, own.dot, body)
     this.#have(own, this.#lastMs)
-    if (this.#config.leaves === undefined || this.#isStepping || this.#unsent.size === 0) return
-    this.#push(this.#lastMs)
-    if (this.#links.outputs.length > 0) this.#config.leaves(this.#links.outputs.splice(0), nowMs)
+    this.#fresh = undefined
+    if (this.#isStepping || this.#links.outputs.length === 0) return
+    this.#config.leaves?.(this.#links.outputs.splice(0), nowMs)
   }
 
   /** The disk has more: what waited for it leaves. */
@@ -737,6 +730,10 @@ export class Machine {
   #enqueue({ to, space, dot, sizeBytes }: BroadcastOutput & { readonly kind: 'push' }): void {
     const peer = this.#links.peer(to)
     if (peer === undefined) return
+    if (this.#fresh !== undefined && peer.queue.free) {
+      this.#links.pass(peer, this.#fresh)
+      return this.#count(to, this.#fresh.frame)
+    }
     peer.queue.push(space, dot, sizeBytes)
     this.#unsent.add(peer)
   }

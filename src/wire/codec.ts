@@ -69,6 +69,8 @@ export function encodePacket(frames: readonly Frame[], options: PacketOptions = 
 
 /** The same frames in as many packets as they need. Each frame fits one: whoever makes it minds its size. */
 export function encodePackets(frames: readonly Frame[], options: PacketOptions = {}): Uint8Array[] {
+  const [only] = frames
+  if (frames.length === 1 && only !== undefined && options.packed !== true) return [encoded(only)]
   const packets: Uint8Array[] = []
   let pieces: Uint8Array[] = []
   let size = 0
@@ -80,16 +82,21 @@ export function encodePackets(frames: readonly Frame[], options: PacketOptions =
     size = 0
   }
   for (const frame of frames) {
-    writer.begin()
-    encodeFrame(writer, frame)
-    const piece = writer.finish()
-    assert(piece.length <= limits.packetBytes, 'a frame fits a packet')
+    const piece = encoded(frame)
     if (size + piece.length > limits.packetBytes || pieces.length === limits.packetFrames) close()
     pieces.push(piece)
     size += piece.length
   }
   close()
   return packets
+}
+
+function encoded(frame: Frame): Uint8Array {
+  writer.begin()
+  encodeFrame(writer, frame)
+  const piece = writer.finish()
+  assert(piece.length <= limits.packetBytes, 'a frame fits a packet')
+  return piece
 }
 
 function joined(pieces: readonly Uint8Array[], size: number): Uint8Array {

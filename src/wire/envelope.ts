@@ -36,6 +36,7 @@ export function pack(plain: Uint8Array): Uint8Array {
 
 /** Not a Buffer, whose `slice` is no copy: views of the packet go far. */
 function plainBytes(bytes: Uint8Array): Uint8Array {
+  if (bytes.constructor === Uint8Array) return bytes
   return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length)
 }
 
