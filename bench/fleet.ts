@@ -47,6 +47,7 @@ function optionsOf(seed: number, nodes: number): SimOptions {
     lost: [],
     ambushes: 0,
     rules: false,
+    tells: false,
   }
 }
 
@@ -257,6 +258,8 @@ export class Fleet implements HostStage {
   opened(): void {}
 
   event(): void {}
+
+  told(): void {}
 
   diskLost(): void {}
 

@@ -95,6 +95,8 @@ interface Item {
   readonly id: string
   /** When each errand was first found due here. */
   readonly since: Map<string, number>
+  /** When it was first looked at here, by the wall. */
+  seenMs: number | undefined
 }
 
 interface Due {
@@ -140,7 +142,7 @@ export class Errands {
   look(space: Space, id: string): void {
     if (this.isIdle(space)) return
     const key = keyOf(space, id)
-    if (!this.#items.has(key)) this.#items.set(key, { space, id, since: new Map() })
+    if (!this.#items.has(key)) this.#items.set(key, { space, id, since: new Map(), seenMs: undefined })
     this.#ready.add(key)
     this.wakeAt = -Infinity
   }
@@ -219,7 +221,9 @@ export class Errands {
       return found !== undefined && found.state !== 'taken'
     }
     const step = stepOf(known, keys, handling, workflow, asked)
-    const toWall = nowMs - wallMs
+    // Whoever raised it may have a clock that is ahead: nothing waits for a time that is not to come.
+    const early = Math.max(0, handling.raisedAt - (item.seenMs ??= wallMs))
+    const toWall = nowMs - wallMs - early
     let next = Infinity
     if (step.kind === 'settle') {
       const name = `settle ${known.revision}`
@@ -260,7 +264,7 @@ export class Errands {
     }
     if (known.state === 'settled' && next === Infinity) return undefined
     // Once a snooze is over, or the next target is to be told; and policies look at it again.
-    if (handling.snoozed !== undefined) next = Math.min(next, handling.snoozed.untilMs + toWall)
+    if (handling.snoozed !== undefined) next = Math.min(next, handling.snoozed.untilMs + toWall + early)
     return this.isIdle(space) ? undefined : next
   }
 

@@ -8,10 +8,13 @@ import { prng } from '../base/prng.ts'
 import type { Prng } from '../base/prng.ts'
 import type { Row } from '../base/rows.ts'
 import type { Input, Machine, MachineConfig, MachineEvent, Output } from '../node/machine.ts'
+import { caseIdOf, casePrefix } from '../merge/system.ts'
 import { findingRows } from '../replica/conflicts.ts'
+import type { WorkflowEvent } from '../replica/conflicts.ts'
+import type { Abilities, Errand } from '../replica/errands.ts'
 import { expiryAt } from '../replica/replica.ts'
 import type { Applied, Expiring, Replica } from '../replica/replica.ts'
-import { metaKey, spaceRange, table, tableRange, tablesOfSpace, tablesToOpen } from '../replica/row-keys.ts'
+import { entryKeyOf, metaKey, spaceRange, table, tableRange, tablesOfSpace, tablesToOpen } from '../replica/row-keys.ts'
 import type { Space } from '../replica/space.ts'
 import { SimBatch, SimDisk } from './disk.ts'
 import type { Durability, Reach } from './disk.ts'
@@ -33,6 +36,8 @@ export interface HostStage extends NetworkStage {
   applied(host: Host, life: Life, event: Applied): void
   opened(host: Host, life: Life): void
   event(host: Host, event: MachineEvent): void
+  /** A node told somebody of a conflict. */
+  told(host: Host, errand: Errand): void
   /** The rows of a disk are not what they were: it was restored, wiped, cut. */
   diskLost(host: Host, before: Reach, why: string): void
   stored(host: Host, batch: number): void
@@ -46,6 +51,9 @@ export interface HostStage extends NetworkStage {
 const choreMs = 1_000
 const retryMs = 250
 const purgeAtOnce = 100
+/** How long it takes to tell somebody. */
+const tellMs = 20
+const tellers: Abilities = { targets: 1, resolvers: new Set(), actions: new Set() }
 /** Somebody sees that a node is damaged, sets its directory aside and starts it anew. */
 const repairMs = 2_000
 /** So long a node may say that it is not sound; a warning from longer ago is another story. */
@@ -187,6 +195,7 @@ export class Host implements Party {
       leaves: (outputs) => {
         for (const output of outputs) if (this.current !== undefined) this.#obey(this.current, output)
       },
+      abilities: options.rules && options.tells ? tellers : undefined,
     })
     this.current = { number, machine, storedBatch: 0 }
     this.#writing = false
@@ -375,7 +384,8 @@ export class Host implements Party {
         })
       }
       case 'event':
-        return stage.event(this, output.event)
+        stage.event(this, output.event)
+        return output.event.kind === 'workflow' ? this.#workflow(life, output.event.event) : undefined
       case 'fault':
         stage.accused(this, output.code, output.what)
         stage.tell(() => `node ${this.index} faults link ${output.link}: ${output.code}, ${output.what}`)
@@ -385,6 +395,34 @@ export class Host implements Party {
   /** Does it speak a later version of the protocol? Half of the nodes do after they were started again. */
   get #isLater(): boolean {
     return this.#stage.options.upgrades && this.index % 2 === 0 && this.life > 1
+  }
+
+  /** As the daemon's driver: looks through a space, and tells somebody once the disk has the mark that says who does. */
+  #workflow(life: Life, event: WorkflowEvent): void {
+    const errands = life.machine.conflicts?.errands
+    if (errands === undefined) return
+    if (event.kind === 'survey') {
+      const { space } = event
+      const keys = this.#guarded(() => [
+        ...this.disk.list(spaceRange(table.entry, space.number)).map(([rowKey]) => entryKeyOf(rowKey)),
+        ...space.unstored(casePrefix),
+      ])
+      for (const key of keys ?? []) {
+        const id = caseIdOf(key)
+        if (id !== undefined) errands.look(space, id)
+      }
+      return
+    }
+    const { errand, batch } = event
+    const tell = (): void => {
+      if (this.current !== life) return
+      const isWaiting = life.storedBatch < batch || this.#stage.now < this.frozenUntil
+      if (isWaiting) return this.#stage.plan(this.#stage.now + tellMs, tell)
+      this.#stage.told(this, errand)
+      this.#guarded(() => errands.back([errand], { kind: 'done' }, this.nowMs, this.nowMs))
+      this.receive({ kind: 'local' })
+    }
+    this.#stage.plan(this.#stage.now + tellMs, tell)
   }
 
   #page(life: Life, number: number): void {

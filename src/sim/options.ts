@@ -59,6 +59,8 @@ export interface SimOptions {
   readonly ambushes: number
   /** Spaces have rules, and agents decide what these find. */
   readonly rules: boolean
+  /** Nodes tell somebody of what is open. */
+  readonly tells: boolean
 }
 
 const cheapTypes = ['register', 'record', 'counter', 'set', 'flag', 'log', 'list', 'claim', 'budget'] as const
@@ -135,6 +137,7 @@ export function drawOptions(seed: number, damagedPart: number = 0): SimOptions {
     lost: drawLost(chance, nodes, holders),
     ambushes: chance.chance(0.4) ? 1 + chance.below(4) : 0,
     rules: prng(seed).fork(21).chance(0.2),
+    tells: prng(seed).fork(22).chance(0.5),
   }
   // Snapshots that take a while: many are taken over, through rows, in many pieces, and an entry at a time.
   const slowly = { newcomerSiblings: 0, stagedBytes: 0, foldAtOnce: 1, cellBytes: 100 }

@@ -344,6 +344,26 @@ test('conflicts: what was settled comes back', () => {
   expect(broken('conflicts', 12, clashing)).toContain('conflicts')
 })
 
+/** Nothing goes wrong, and nobody decides anything soon. */
+const telling = (seed: number): Story => {
+  const { options, actions } = clashing(seed)
+  const calm = { tells: true, lost: [], restartAll: false, opensLate: false, skewMs: options.skewMs.map(() => 0) }
+  return { options: { ...options, ...calm, ambushes: 0 }, actions }
+}
+
+test('told: a node says that it told somebody, and did not', () => {
+  const { told } = Object.getOwnPropertyDescriptors(World.prototype)
+  vi.spyOn(World.prototype, 'told').mockImplementation(function (this: World, host, errand) {
+    if (errand.id > '8') told.value?.call(this, host, errand)
+  })
+  expect(broken('told', 12, telling)).toContain('told')
+})
+
+test('told: each node takes itself for the only one', () => {
+  vi.spyOn(Machine.prototype, 'holders').mockReturnValue([])
+  expect(broken('told', 12, telling)).toContain('told')
+})
+
 test('claims: a node that says to have on its disk what is in its memory', () => {
   vi.spyOn(Space.prototype, 'durable').mockImplementation(function (this: Space) {
     for (const log of this.logs.values()) log.durableSeq = log.seq

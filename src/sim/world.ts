@@ -15,6 +15,7 @@ import { toHex } from '../base/bytes.ts'
 import { prng } from '../base/prng.ts'
 import type { Prng } from '../base/prng.ts'
 import { table, tablesOfSpace } from '../replica/row-keys.ts'
+import type { Errand } from '../replica/errands.ts'
 import type { Applied } from '../replica/replica.ts'
 import type { Space } from '../replica/space.ts'
 import type { NodeId } from '../wire/frame.ts'
@@ -23,6 +24,7 @@ import type { MachineConfig, MachineEvent } from '../node/machine.ts'
 import type { Checker, Scene } from './checkers/checker.ts'
 import { isCatchingUp, rootOf } from './checkers/equal-vectors.ts'
 import type { Shadows } from './checkers/shadow.ts'
+import { openCases } from './checkers/told.ts'
 import { makeCheckers } from './checkers/table.ts'
 import { SpaceChronicle } from './chronicle.ts'
 import type { Reach } from './disk.ts'
@@ -325,6 +327,18 @@ export class World implements HostStage, Scene {
         if (rootOf(one) !== rootOf(other)) return `${name}: the roots of nodes ${first.index} and ${host.index} differ`
       }
     }
+    const untold = this.options.rules && this.options.tells ? this.#untold() : undefined
+    return untold === undefined ? undefined : `nobody was told of conflict ${untold.slice(0, 8)}`
+  }
+
+  #untold(): string | undefined {
+    for (const name of this.spaceNames) {
+      const [host] = this.holders(name)
+      if (host === undefined) continue
+      for (const { known, handling } of openCases(host, name)) {
+        if (!handling.notices.some(({ state }) => state === 'done')) return known.id
+      }
+    }
     return undefined
   }
 
@@ -520,6 +534,11 @@ export class World implements HostStage, Scene {
     this.#mix(host.index, life.number)
     this.count('node: started')
     for (const checker of this.#checkers) checker.opened?.(host, life)
+  }
+
+  told(host: Host, errand: Errand): void {
+    this.count(`conflict: told by ${errand.kind}`)
+    for (const checker of this.#checkers) checker.told?.(host, errand)
   }
 
   event(host: Host, event: MachineEvent): void {

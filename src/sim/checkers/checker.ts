@@ -1,5 +1,6 @@
 /** An independent eye on a run. Each is a file of its own, is told what happens, and says when a rule is broken. */
 import type { MachineEvent } from '../../node/machine.ts'
+import type { Errand } from '../../replica/errands.ts'
 import type { Applied } from '../../replica/replica.ts'
 import type { Space } from '../../replica/space.ts'
 import type { SpaceChronicle } from '../chronicle.ts'
@@ -41,6 +42,8 @@ export interface Checker {
   /** A batch is on the disk, and the machine knows. */
   stored?(host: Host): void
   event?(host: Host, event: MachineEvent): void
+  /** A node told somebody of a conflict. */
+  told?(host: Host, errand: Errand): void
   /** The node says that a peer broke the protocol. */
   accused?(host: Host, code: string, what: string): void
   /** The machine has handled an input. */

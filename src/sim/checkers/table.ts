@@ -12,6 +12,7 @@ import { equalVectors } from './equal-vectors.ts'
 import { expiry } from './expiry.ts'
 import { noResurrection } from './no-resurrection.ts'
 import { Shadows } from './shadow.ts'
+import { toldOnce } from './told.ts'
 
 export function makeCheckers(scene: Scene): { readonly shadows: Shadows; readonly all: readonly Checker[] } {
   const shadows = new Shadows(scene)
@@ -28,6 +29,7 @@ export function makeCheckers(scene: Scene): { readonly shadows: Shadows; readonl
     expiry(scene),
     claimsOfDisk(scene),
     conflictsOnRecord(scene),
+    toldOnce(scene),
   ]
   return { shadows, all }
 }
