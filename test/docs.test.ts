@@ -250,7 +250,7 @@ describe('what the documents say', () => {
   })
 
   /** All `ts` blocks of a page, one after the other, are one program: it must run as it would for a reader. */
-  test.each(['README.md', 'docs/EMBEDDING.md', 'docs/SIMULATION.md', 'docs/CLIENT.md'])(
+  test.each(['README.md', 'docs/EMBEDDING.md', 'docs/CONFLICTS.md', 'docs/SIMULATION.md', 'docs/CLIENT.md'])(
     'the code in %s runs',
     async (path) => {
       const text = await read(path)
