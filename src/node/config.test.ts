@@ -31,6 +31,10 @@ test('every setting is shown as it could be written again', () => {
     cacheBytes: '1500kB',
     log: 'warn,gossip=debug',
     transport: 'libp2p',
+    conflictTargets: ['https://hooks.example/a', 'command:/usr/bin/page --now', 'log'],
+    conflictResolvers: 'model=https://model.example/x=1',
+    conflictActions: ['refund back=command:/opt/refund'],
+    conflictPrivate: 'on',
   }
   const once = resolveConfig({ file: { path: 'f', text: JSON.stringify(file) } })
   expect(once.mistakes).toEqual([])
@@ -38,6 +42,10 @@ test('every setting is shown as it could be written again', () => {
   const again = resolveConfig({ file: { path: 'f', text: JSON.stringify(shown) } })
   expect(again.config).toEqual(once.config)
   expect(shown).toMatchObject({ keepMs: '36h', keepBytes: '10MiB', cacheBytes: '1500kB', http: 'none' })
+  expect(once.config.conflictResolvers).toEqual([
+    { name: 'model', at: { kind: 'webhook', url: 'https://model.example/x=1' } },
+  ])
+  expect(once.config.conflictTargets[1]).toEqual({ kind: 'command', command: ['/usr/bin/page', '--now'] })
   expect(shown['join']).toBe('ws://h:1,dns:skein.default.svc:7400,/ip4/10.0.0.1/tcp/4001')
 })
 
@@ -52,6 +60,21 @@ test('a flag goes before the environment, that before the file, that before the 
     durability: 'skein.json: durability',
     cacheBytes: 'default',
   })
+})
+
+test('whom conflicts are told to is an address, a program or the log; unsigned webhooks are warned of', () => {
+  for (const wrong of ['ftp://x', 'command:page', 'hooks.example', 'command:', 'https://']) {
+    expect(resolveConfig({ flags: { conflictTargets: [wrong] } }).mistakes, wrong).toHaveLength(1)
+  }
+  for (const wrong of ['https://model.example', '=https://x', 'model=log']) {
+    expect(resolveConfig({ flags: { conflictResolvers: [wrong] } }).mistakes, wrong).toHaveLength(1)
+  }
+  const short = resolveConfig({ environment: { SKEIN_CONFLICT_SECRET: 'short' } })
+  expect(short.mistakes).toMatchObject([{ setting: 'conflictSecret', what: 'it is shorter than 16 characters' }])
+  const flags = { conflictActions: ['undo=https://x.example'] }
+  expect(resolveConfig({ flags }).warnings).toMatchObject([{ setting: 'conflictTargets' }])
+  const environment = { SKEIN_CONFLICT_SECRET: 'sixteen characters' }
+  expect(resolveConfig({ flags, environment }).warnings).toEqual([])
 })
 
 test('a repeated flag and a list with commas are the same', () => {

@@ -378,7 +378,8 @@ function checkTogether(
   if (!hasKey && join.some((one) => !isLoopback(hostOf(one) ?? ''))) {
     warnings.push(at('join', 'there is no fleet key: only nodes without one will take this node'))
   }
-  const webhooks = [...config.conflictTargets, ...config.conflictResolvers.map(({ at: one }) => one)]
+  const named = [...config.conflictResolvers, ...config.conflictActions].map(({ at: endpoint }) => endpoint)
+  const webhooks = [...config.conflictTargets, ...named]
   if (webhooks.some(({ kind }) => kind === 'webhook') && config.conflictSecret === undefined) {
     warnings.push(at('conflictTargets', 'webhooks are not signed: set conflictSecret, or they cannot tell who asks'))
   }

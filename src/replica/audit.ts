@@ -7,7 +7,7 @@
  * The chain proves order and wholeness to whoever has its head from elsewhere. It is no signature: who can write the disk
  * can write a chain anew.
  */
-import { compareBytes, equalBytes } from '../base/bytes.ts'
+import { compareBytes, equalBytes, toHex } from '../base/bytes.ts'
 import { limits } from '../base/limits.ts'
 import { encodeValue } from '../base/msgpack.ts'
 import type { RowRange, RowReader } from '../base/rows.ts'
@@ -70,12 +70,18 @@ export const auditRows: RowRange = prefixRange(localKey(linesName))
 const zero = '0'.repeat(64)
 const emptyHead: AuditHead = { first: 1, next: 1, anchor: zero, last: zero }
 
-function lineKey(number: number): Uint8Array {
-  return localKey(linesName + number.toString(16).padStart(14, '0'))
-}
+const linesKey = localKey(linesName)
 
-function hex(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
+/** In a storm there is one for each conflict. */
+function lineKey(number: number): Uint8Array {
+  const key = new Uint8Array(linesKey.length + 7)
+  key.set(linesKey)
+  let rest = number
+  for (let at = key.length - 1; at >= linesKey.length; at--) {
+    key[at] = rest % 256
+    rest = Math.floor(rest / 256)
+  }
+  return key
 }
 
 export class Audit {
@@ -83,6 +89,7 @@ export class Audit {
   readonly #rows: RowReader
   readonly #most: number
   #head: AuditHead | undefined
+  #headBatch = 0
 
   constructor(replica: Replica, rows: RowReader, most: number = limits.auditLines) {
     this.#replica = replica
@@ -106,11 +113,12 @@ export class Audit {
     }
     const bytes = encodeValue(line).slice()
     this.#replica.keep(lineKey(next), bytes)
-    this.#head = { first, next: next + 1, anchor, last: hex(sha256(bytes)) }
+    this.#head = { first, next: next + 1, anchor, last: toHex(sha256(bytes)) }
     // Two, so that what could not go before its row was on the disk is made up for.
     for (let over = next - first + 1 - this.#most, left = 2; over > 0 && left > 0; over--, left--) this.#drop()
-    // Many lines of one batch move the head; the last of them says where it is.
-    this.#replica.keep(headKey, () => encodeHead(this.head))
+    // Many lines of one batch move the head; it is asked for when the batch is taken.
+    if (this.#headBatch === this.#replica.batch) return
+    this.#headBatch = this.#replica.keep(headKey, () => encodeHead(this.head))
   }
 
   /** The oldest line goes, once the disk has it. */
@@ -119,7 +127,7 @@ export class Audit {
     const oldest = this.#rows.get(lineKey(head.first))
     if (oldest === undefined) return
     this.#replica.keep(lineKey(head.first), undefined)
-    this.#head = { ...head, first: head.first + 1, anchor: hex(sha256(oldest)) }
+    this.#head = { ...head, first: head.first + 1, anchor: toHex(sha256(oldest)) }
   }
 }
 
@@ -151,7 +159,7 @@ export function auditLine(bytes: Uint8Array): AuditLine | undefined {
     ...(line as unknown as AuditLine),
     reason: typeof reason === 'string' ? reason : undefined,
     dot: typeof dot === 'string' ? dot : undefined,
-    hash: hex(sha256(bytes)),
+    hash: toHex(sha256(bytes)),
   }
 }
 

@@ -5,6 +5,7 @@ import { gossipFaults } from './faults/gossip.ts'
 import { mergeFaults } from './faults/merge.ts'
 import { nodeFaults } from './faults/node.ts'
 import { replicaFaults } from './faults/replica.ts'
+import { workflowFaults } from './faults/workflow.ts'
 
 const types = ['claim', 'counter', 'flag', 'list', 'log', 'record', 'register', 'set'].map(
   (name) => `src/crdt/types/${name}`,
@@ -286,6 +287,7 @@ export const faults: readonly Fault[] = [
     tests: store,
   },
   ...mergeFaults,
+  ...workflowFaults,
   ...replicaFaults,
   ...antiEntropyFaults,
   ...gossipFaults,
