@@ -343,6 +343,17 @@ test('[M9] rules are declared, and what they raise is listed, shown, handled and
   expect(await json(['conflicts', 'resolve', field.id, ...write], at)).toMatchObject({ conflict: { state: 'settled' } })
   expect(await json(['get', 'orders', 't-1'], at)).toMatchObject({ value: { status: 'doing' } })
   expect((await json(['conflicts', 'ls', '--state', 'all'], at)) as unknown[]).toHaveLength(2)
+  const audit = (await said(['log', '--audit', 'orders'], at)).trim().split('\n')
+  const facts = audit.map((line) => line.split('\t')).filter(([, , , , conflict]) => conflict === id.slice(0, 8))
+  expect(facts.map(([, , what, , , , agent]) => [what, agent]).slice(-2)).toEqual([
+    ['proposed', 'model'],
+    ['settled', 'operator'],
+  ])
+  expect(await said(['verify', '--audit'], at)).toMatch(/^\d+ lines from line 1 on, none changed, left out or put in; /)
+  expect(await json(['verify', '--audit'], at)).toMatchObject({ isIntact: true, lines: audit.length })
+  expect((await run(['log', 'orders'], at)).err).toMatch(/^KEY is missing/)
+  expect((await run(['log', '--audit', 'orders', 'k'], at)).code).toBe(2)
+  expect((await run(['verify', '--audit', 'orders'], at)).code).toBe(2)
   expect((await run(['conflicts', 'show', 'ffff'], at)).err).toMatch(
     /^unknown_conflict: no conflict begins with ffff\n/,
   )

@@ -5,6 +5,7 @@ import { Refused, UsageError, fieldsOf, valueOf, whole } from '../command.ts'
 import type { Answer, Call, Command, Options } from '../command.ts'
 import { duration } from '../../node/config-values.ts'
 import { valueText } from '../screen.ts'
+import { auditLog } from './audit.ts'
 
 const space = { name: 'SPACE' } as const
 const key = { name: 'KEY' } as const
@@ -209,11 +210,23 @@ export const entryCommands: readonly Command[] = [
   },
   {
     name: 'log',
-    says: 'who changed an entry, when and why',
-    args: [space, key],
-    options: { limit: { takes: 'N', help: 'Only the last so many changes.' } },
-    examples: ['skein log tasks t-42'],
+    says: 'who changed an entry, when and why; with --audit, what was found and decided about conflicts',
+    more: 'The audit is the record of this node, each line with the hash of the one before: `verify --audit` proves that it is whole. With SPACE only what was there.',
+    args: [
+      { name: 'SPACE', optional: true },
+      { name: 'KEY', optional: true },
+    ],
+    options: {
+      limit: { takes: 'N', help: 'Only the last so many changes.' },
+      audit: { help: 'The audit of conflicts rather than the history of an entry.' },
+    },
+    examples: ['skein log tasks t-42', 'skein log --audit orders'],
     async run(call) {
+      if (call.has('audit')) {
+        if (call.args.length > 1) throw new UsageError('--audit is of a space, not of an entry')
+        return auditLog(call)
+      }
+      if (call.args.length < 2) throw new UsageError(`${call.args.length === 0 ? 'SPACE' : 'KEY'} is missing`)
       const items: HistoryItem[] = []
       let cursor: string | undefined
       do {

@@ -1,8 +1,10 @@
 /** The node and the fleet round it: is it well, is it synced, and who is behind? */
 import type { Client } from '../client.ts'
 import { pathTo } from '../client.ts'
+import { UsageError } from '../command.ts'
 import type { Answer, Cell, Command, Tone } from '../command.ts'
 import { countText, sizeText, timeText } from '../screen.ts'
+import { auditProof } from './audit.ts'
 
 export interface Peer {
   readonly node: string
@@ -182,11 +184,16 @@ export const fleetCommands: readonly Command[] = [
   },
   {
     name: 'verify',
-    says: 'prove that this node and its peers are equal',
+    says: 'prove that this node and its peers are equal; with --audit, that its record of conflicts is whole',
     more: 'Equal roots at equal vectors mean equal content, to the last value. Undecided means that a peer is at another moment, which is no fault while writes go on: try again. Exits with 1 unless all are equal.',
     args: [inSpace],
-    examples: ['skein verify', 'skein verify tasks --json'],
+    options: { audit: { help: 'That no line of the audit was changed, left out or put in.' } },
+    examples: ['skein verify', 'skein verify tasks --json', 'skein verify --audit'],
     async run(call) {
+      if (call.has('audit')) {
+        if (call.args.length > 0) throw new UsageError('--audit is of the whole node, not of a space')
+        return auditProof(call)
+      }
       call.screen.progress('verifying …')
       const answer = (await call.client().get('/v1/verify', { query: { space: call.args[0] }, timeoutMs: syncMs })) as {
         readonly equal: boolean

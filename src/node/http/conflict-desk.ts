@@ -9,6 +9,7 @@ import type { Conflict } from '../../merge/evidence.ts'
 import type { WorkflowDeclaration } from '../../merge/policy.ts'
 import { declareRules } from '../../merge/rule-set.ts'
 import type { RuleSet } from '../../merge/rule-set.ts'
+import type { AuditLine, AuditReport } from '../../replica/audit.ts'
 import type { ConflictEvent } from '../../replica/conflicts.ts'
 import { filterOf } from '../conflicts.ts'
 import type {
@@ -158,13 +159,8 @@ export class ConflictDesk {
   }
 
   async stats(caller: Caller, space: string | undefined): Promise<readonly ConflictsStatus[]> {
-    if (space === undefined) {
-      mustEverywhere(caller, 'read')
-      return this.#node.conflicts.stats()
-    }
-    must(caller, 'read', space)
-    this.#known(space)
-    return this.#node.conflicts.stats({ space })
+    this.#mayRead(caller, space)
+    return this.#node.conflicts.stats(space === undefined ? {} : { space })
   }
 
   /** What changes from the call on. An event names no entries, so whoever listens must be allowed all of them. */
@@ -173,12 +169,15 @@ export class ConflictDesk {
     space: string | undefined,
     signal: AbortSignal,
   ): AsyncGenerator<ConflictEvent | ConflictGap, void, void> {
-    if (space === undefined) mustEverywhere(caller, 'read')
-    else {
-      must(caller, 'read', space)
-      this.#known(space)
-    }
+    this.#mayRead(caller, space)
     return this.#of(space, this.#node.conflicts.watch({ signal }))
+  }
+
+  /** All of a space, or of all spaces. */
+  #mayRead(caller: Caller, space: string | undefined): void {
+    if (space === undefined) return mustEverywhere(caller, 'read')
+    must(caller, 'read', space)
+    this.#known(space)
   }
 
   async *#of(
@@ -188,6 +187,26 @@ export class ConflictDesk {
     for await (const event of events) {
       if (space === undefined || event.change === 'gap' || event.space === space) yield event
     }
+  }
+
+  async audit(
+    caller: Caller,
+    space: string | undefined,
+    asked: { readonly id?: string; readonly after?: number },
+    limit: number,
+  ): Promise<{ readonly items: readonly AuditLine[]; readonly more: boolean }> {
+    this.#mayRead(caller, space)
+    const items: AuditLine[] = []
+    for await (const line of this.#node.conflicts.audit({ ...asked, ...(space !== undefined && { space }) })) {
+      if (items.length >= limit) return { items, more: true }
+      items.push(jsonOf(line) as AuditLine)
+    }
+    return { items, more: false }
+  }
+
+  verifyAudit(caller: Caller): Promise<AuditReport> {
+    mustEverywhere(caller, 'read')
+    return this.#node.conflicts.verifyAudit()
   }
 
   rules(name: string): SpaceRules {

@@ -147,6 +147,38 @@ test('[M9] a conflict is noted, given to somebody, put off and proposed on over 
   }
 })
 
+test('[M9] what was found, said and decided is on record, page by page, and proven whole', async () => {
+  await using folder = await temporary()
+  const [node, , { id, revision }] = await clash(fleet)
+  node.conflicts.ack(id, { agent: 'ada', reason: 'looking' })
+  node.conflicts.resolve(id, { revision, choice: { kind: 'dismiss' }, agent: 'eve', reason: 'none' })
+  const tokens = new TokenStore(folder.path('tokens.json'))
+  const { token } = tokens.create({ agent: 'a', grants: [{ space: 's', prefix: '', rights: ['read'] }] })
+  const headers = { authorization: `Bearer ${token}` }
+  await using it = await served(node, { tokens })
+  const lines: Record<string, unknown>[] = []
+  for (let after: number | undefined = 0; after !== undefined;) {
+    const path = `/v1/audit?space=s&conflict=${id}&limit=1&after=${after}`
+    const page = (await it.ask('GET', path, { headers })).body as { lines: typeof lines; after?: number }
+    expect(page.lines.length).toBeLessThan(2)
+    lines.push(...page.lines)
+    after = page.after
+  }
+  expect(lines).toEqual(wired(await Array.fromAsync(node.conflicts.audit({ id }))))
+  expect(lines.slice(-2)).toMatchObject([
+    { what: 'acknowledged', agent: 'ada', reason: 'looking' },
+    { what: 'settled', agent: 'eve', reason: 'none' },
+  ])
+  // The chain is of the whole node.
+  expect(await it.ask('GET', '/v1/audit', { headers })).toMatchObject({ status: 403 })
+  expect(await it.ask('GET', '/v1/audit/verify', { headers })).toMatchObject({ status: 403 })
+  const all = tokens.create({ agent: 'b', grants: [{ space: '*', prefix: '', rights: ['read'] }] })
+  const wide = { authorization: `Bearer ${all.token}` }
+  const { body } = await it.ask('GET', '/v1/audit/verify', { headers: wide })
+  expect(body).toEqual(wired(await node.conflicts.verifyAudit()))
+  expect(body).toMatchObject({ isIntact: true })
+})
+
 test('[M9] what becomes of conflicts comes as server-sent events', async () => {
   const [node, , { id, revision }] = await clash(fleet)
   await using it = await served(node)

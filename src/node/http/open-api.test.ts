@@ -56,6 +56,8 @@ const examples: Readonly<Record<string, { readonly path: string; readonly asking
     asking: { body: { revision: '{revision2}', choice: { kind: 'keep-both' }, confidence: 0.5 } },
   },
   'GET /v1/conflicts/watch': { path: '/v1/conflicts/watch?space=s' },
+  'GET /v1/audit': { path: '/v1/audit?space=s&limit=1&after=0' },
+  'GET /v1/audit/verify': { path: '/v1/audit/verify' },
   'GET /v1/status': { path: '/v1/status' },
   'GET /v1/peers': { path: '/v1/peers' },
   'POST /v1/sync': { path: '/v1/sync' },

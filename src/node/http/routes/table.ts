@@ -1,5 +1,6 @@
 /** Every route. A new one is a row in the file of its group; a new group is a file and a line here. */
 import type { Route } from '../route.ts'
+import { auditRoutes } from './audit.ts'
 import { backupRoutes } from './backup.ts'
 import { conflictRoutes } from './conflicts.ts'
 import { entryRoutes } from './entries.ts'
@@ -14,6 +15,7 @@ export const routes: readonly Route[] = [
   ...entryRoutes,
   ...watchRoutes,
   ...conflictRoutes,
+  ...auditRoutes,
   ...fleetRoutes,
   ...peerRoutes,
   ...backupRoutes,
