@@ -615,6 +615,31 @@ describe('demo', () => {
     expect(await left(place)).toEqual([])
   })
 
+  test('two agents refund one order: raised once, shown, refused to one and decided by another, on record', async () => {
+    const place = join(dir, 'conflict-stage')
+    await mkdir(place)
+    const { code, out, err } = await run(['demo', 'conflicts', '--fast'], { environment: { TMPDIR: place } })
+    expect({ code, err }).toEqual({ code: 0, err: '' })
+    expect(out).not.toContain('NOT AS IT MUST BE')
+    for (const line of [
+      /^ {3}one conflict, raised once, under one id on all three nodes: [0-9a-f]{8}$/m,
+      /^ {3}\| ada and cyd acted on refund-9 without knowing of one another: two receipts$/m,
+      /^ {3}\| receipt {5}re_51 +re_77$/m,
+      /^ {3}\| twice\? +each side may have acted on the world outside/m,
+      /^ {3}\| .* known to all +order = 9, amount = 30, status = asked$/m,
+      /^ {3}cyd at cairo +keep both +refused: /m,
+      /^ {3}eve at lima +take re_77 back, since the bank shows both payments$/m,
+      /^ {3} +\d+ +settled +eve: the bank shows both payments +[0-9a-f]{12}$/m,
+      /^ {3}\d+ lines, none changed, left out or put in$/m,
+      /^ {3}and all three nodes are equal, proven by their roots$/m,
+    ]) {
+      expect(out).toMatch(line)
+    }
+    expect(await left(place)).toEqual([])
+    const told = (await json(['demo', 'conflicts', '--fast'])) as { id: string }
+    expect(told).toMatchObject({ well: true, conflict: { state: 'settled', id: told.id } })
+  })
+
   test('a signal ends it in order, and for machines it is one answer', async () => {
     const place = join(dir, 'stopped-stage')
     await mkdir(place)

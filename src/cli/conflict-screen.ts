@@ -47,8 +47,8 @@ export function short(id: string): string {
   return id.slice(0, 8)
 }
 
-export function viewOf(screen: Screen, conflict: ConflictView, nowMs: number): string[] {
-  const columns = Math.min(screen.columns, widest)
+export function viewOf(screen: Screen, conflict: ConflictView, nowMs: number, room: number = screen.columns): string[] {
+  const columns = Math.min(room, widest)
   const { severity, id, space, rule, summary, branches } = conflict
   const head = `conflict ${short(id)}, ${severity}, ${stageText(conflict, nowMs)}`
   const plain = folded(`${head}, in ${space}, found by rule ${rule}`, columns)

@@ -1,77 +1,26 @@
-/**
- * The demo: a small fleet on this host, played in five scenes. What it tells is read from the nodes, never assumed: were one
- * of them to come to another end, the words would say so, and the exit code too.
- */
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+/** The demo: a network that breaks, and what becomes of the writes on both sides, in six scenes. */
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { SkeinError } from '../base/errors.ts'
 import type { SkeinNode } from '../node/node.ts'
-import { openNode } from '../open.ts'
-import { openWsTransport } from '../transport/ws.ts'
-import { Cables } from './cables.ts'
-import { Refused } from './command.ts'
 import type { Answer, Call } from './command.ts'
-import { program } from './program.ts'
-import { countText, oneLine, timeText, valueText } from './screen.ts'
+import { countText, timeText, valueText } from './screen.ts'
+import { allLinked, inStep, names, patienceMs, perform } from './stage.ts'
+import type { Name, Played, Scenery, Stage } from './stage.ts'
 
-/** Time to read a line, and a scene. A guess. */
-const lineMs = 700
-const sceneMs = 2_500
-/** How long a scene may take before it is given up. A guess: far more than a slow host needs. */
-const patienceMs = 60_000
-const lookAgainMs = 20
 const claimMs = 60_000
 
-/** Who is where: a node, and the agent that works through it. */
-const cast = { oslo: 'ada', lima: 'bob', cairo: 'cyd' } as const
-type Name = keyof typeof cast
-type Nodes = Readonly<Record<Name, SkeinNode>>
-const names = Object.keys(cast) as Name[]
-
-export async function demo(call: Call): Promise<Answer | undefined> {
-  const { stop } = call
-  const stage = new Stage(call)
-  const dir = await mkdtemp(join(tmpdir(), 'skein-demo-'))
-  const cables = new Cables()
-  const open = new Map<Name, SkeinNode>()
-  try {
-    const first = await openOn(dir, 'oslo', cables, [])
-    open.set('oslo', first)
-    for (const name of ['lima', 'cairo'] as const) {
-      open.set(name, await openOn(dir, name, cables, first.status().addresses))
-    }
-    const found = await play(stage, Object.fromEntries(open) as Nodes, cables, dir)
-    const text = found.well
-      ? `All of it is gone now. For a node that stays: ${program} up`
-      : 'It did not end as it must. Please report it, with what stands above.'
-    return { data: found, text, yes: found.well }
-  } catch (error) {
-    if (!stop.aborted) throw error
-    return { data: { stopped: true }, text: 'Stopped; all of it is gone.', yes: false }
-  } finally {
-    await Promise.all([...open.values()].map((node) => node.close()))
-    await cables[Symbol.asyncDispose]()
-    await rm(dir, { recursive: true, force: true })
-  }
+export function demo(call: Call): Promise<Answer | undefined> {
+  return perform(call, play)
 }
 
-function openOn(dir: string, name: Name, cables: Cables, joined: readonly string[]): Promise<SkeinNode> {
-  const transport = cables.lay(name, openWsTransport({ listen: ['ws://127.0.0.1:0'] }))
-  return openNode({ dir: join(dir, name), agent: cast[name], transports: [transport], join: joined })
-}
-
-interface Found {
-  /** All that was promised came true. */
-  readonly well: boolean
+interface Found extends Played {
   readonly equal: boolean
   readonly root: string
   readonly healedMs: number
   readonly values: Readonly<Record<string, unknown>>
 }
 
-async function play(stage: Stage, nodes: Nodes, cables: Cables, dir: string): Promise<Found> {
+async function play(stage: Stage, { nodes, cables, dir }: Scenery): Promise<Found> {
   const { oslo, lima, cairo } = nodes
   const at = (name: Name) => nodes[name].space('demo')
 
@@ -179,87 +128,4 @@ async function spendAgain(stage: Stage, cairo: SkeinNode): Promise<void> {
   })
   const { available } = tokens.get().value
   await stage.finding(available === 20, `tokens  cairo asks the others for rights, and spends 50: ${available} left`)
-}
-
-async function allLinked(stage: Stage, nodes: Nodes): Promise<void> {
-  const others = names.length - 1
-  await stage.until(() =>
-    Object.values(nodes).every(
-      (node) => node.peers.list().filter(({ linked, state }) => linked && state === 'alive').length === others,
-    ),
-  )
-}
-
-/** What is on one of them is on the disks of all of them. */
-async function inStep(stage: Stage, nodes: Partial<Nodes>): Promise<void> {
-  const all = Object.values(nodes)
-  const signal = stage.stop
-  for (const node of all) await node.synced({ peers: all.length - 1, timeoutMs: patienceMs, signal })
-}
-
-/** What is said, at a pace that can be read; nothing of it where the answer is for machines. */
-class Stage {
-  readonly stop: AbortSignal
-  isWell: boolean = true
-  readonly #call: Call
-  readonly #isSlow: boolean
-  #scenes = 0
-
-  constructor(call: Call) {
-    this.#call = call
-    this.stop = call.stop
-    this.#isSlow = !call.json && !call.has('fast') && call.screen.isTerminal
-  }
-
-  async scene(text: string): Promise<void> {
-    const { screen } = this.#call
-    if (this.#scenes > 0) await this.#pause(sceneMs)
-    this.#scenes++
-    if (!this.#call.json) screen.line(`${this.#scenes === 1 ? '' : '\n'}${this.#scenes}. ${text}`)
-  }
-
-  async line(text: string): Promise<void> {
-    this.stop.throwIfAborted()
-    if (!this.#call.json) this.#call.screen.line(`   ${oneLine(text)}`)
-    await this.#pause(lineMs)
-  }
-
-  /** A promise, and whether it came true. */
-  async finding(isTrue: boolean, text: string): Promise<void> {
-    this.isWell &&= isTrue
-    await this.line(isTrue ? text : `NOT AS IT MUST BE: ${text}`)
-  }
-
-  /** Somebody writes; what is refused is part of the play. */
-  async write(name: Name, what: string, make: () => { readonly durable: Promise<unknown> }): Promise<void> {
-    const who = `${cast[name]} at ${name}`.padEnd(13)
-    try {
-      await make().durable
-      await this.line(`${who} ${what}`)
-    } catch (error) {
-      if (!(error instanceof SkeinError)) throw error
-      await this.line(`${who} ${what}  refused: ${error.message}`)
-    }
-  }
-
-  async took(work: () => Promise<void>): Promise<number> {
-    const startedMs = performance.now()
-    await work()
-    return performance.now() - startedMs
-  }
-
-  async until(isSo: () => boolean): Promise<void> {
-    const endMs = performance.now() + patienceMs
-    while (!isSo()) {
-      this.stop.throwIfAborted()
-      if (performance.now() > endMs) {
-        throw new Refused('timeout', `not so within ${patienceMs / 1000} s`, 'Is this host very busy? Try again.')
-      }
-      await sleep(lookAgainMs)
-    }
-  }
-
-  async #pause(ms: number): Promise<void> {
-    if (this.#isSlow) await sleep(ms, undefined, { signal: this.stop })
-  }
 }

@@ -3,7 +3,7 @@ import type { Command } from '../command.ts'
 import { completionCommand } from './completion.ts'
 import { configCheckCommand } from './config.ts'
 import { conflictCommands } from './conflicts.ts'
-import { demoCommand } from './demo.ts'
+import { demoCommands } from './demo.ts'
 import { doctorCommand } from './doctor.ts'
 import { entryCommands } from './entries.ts'
 import { backupCommands } from './backup.ts'
@@ -28,7 +28,7 @@ export const commands: readonly Command[] = [
   ...lineCommands,
   ...keyCommands,
   ...tokenCommands,
-  demoCommand,
+  ...demoCommands,
   doctorCommand,
   configCheckCommand,
   completionCommand,
