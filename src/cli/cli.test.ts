@@ -291,6 +291,9 @@ test('[M9] rules are declared, and what they raise is listed, shown, handled and
   expect(await json(['conflicts', 'ls', '--overdue'], at)).toEqual([])
 
   const { id, revision } = listed.find(({ rule }) => rule === 'effect') as (typeof listed)[number]
+  expect(await said(['get', 'orders', 'refund-9'], at)).toMatch(
+    new RegExp(`^in conflict: \\S+ conflicts show ${id.slice(0, 8)}$`, 'm'),
+  )
   const screen = await said(['conflicts', 'show', id.slice(0, 8)], at)
   for (const words of [
     `conflict ${id.slice(0, 8)}, critical, open, due in`,

@@ -35,6 +35,7 @@ export interface EntryAnswer {
   readonly value: unknown
   readonly by: { readonly agent: string; readonly at: number }
   readonly concurrent?: readonly Written<unknown>[]
+  readonly conflicts?: readonly string[]
   readonly siblings?: readonly CellSibling[]
   readonly version: string
 }
@@ -78,8 +79,8 @@ abstract class ClientHandle<T> {
     if (answer === undefined) {
       return { value: this.#empty, exists: false, concurrent: [], by: undefined, version: '' }
     }
-    const { value, concurrent = [], by, version } = answer
-    return { value: value as T, exists: true, concurrent, by, version }
+    const { value, concurrent = [], conflicts, by, version } = answer
+    return { value: value as T, exists: true, concurrent, ...(conflicts && { conflicts }), by, version }
   }
 
   /** Every live sibling of every cell, as it was written. */

@@ -125,6 +125,11 @@ export interface Finding {
   readonly others: ReadonlyMap<string, Dot>
 }
 
+/** Entries that have a part in a case, in their order. */
+export function keysOf({ branches }: Pick<Case, 'branches'>): readonly string[] {
+  return [...new Set(branches.flatMap(({ parts }) => parts.map(({ key }) => key)))].sort()
+}
+
 export function dotName({ origin, seq }: Dot): string {
   return `${origin}-${seq}`
 }

@@ -7,6 +7,7 @@ import type { Path } from '../crdt/cell.ts'
 import { timeToMs } from '../crdt/clock.ts'
 import type { Dot } from '../crdt/dot.ts'
 import { typeOf } from '../crdt/types/table.ts'
+import { keysOf } from './case.ts'
 import type { Ancestor, Branch, Case, Choice, Part } from './case.ts'
 import { belowLog } from './below-log.ts'
 import { valueIn } from './deed.ts'
@@ -115,7 +116,7 @@ export function evidenceOf(space: string, known: Case, repeats: number, handling
   const { branches, decisions, unsettled } = known
   const isRepeated = repeats >= limits.repeatedConflicts
   const times = branches.map(({ time }) => timeToMs(time))
-  const keys = [...new Set(branches.flatMap(({ parts }) => parts.map(({ key }) => key)))].sort()
+  const keys = keysOf(known)
   const says = kind?.says ?? 'found by a rule that this version does not know'
   return {
     ...handling,

@@ -176,7 +176,15 @@ test('[M9] a watch tells what changes, and a slow reader of a gap', async () => 
   const node = await open('agent-a', [])
   const signal = new AbortController()
   const watch = node.conflicts.watch({ signal: signal.signal })
-  const event: ConflictEvent = { space: 's', id: 'x', rule: 'field', severity: 'low', change: 'opened', local: true }
+  const event: ConflictEvent = {
+    space: 's',
+    id: 'x',
+    rule: 'field',
+    severity: 'low',
+    keys: ['k'],
+    change: 'opened',
+    local: true,
+  }
   node.conflicts.tell(event)
   expect((await watch.next()).value).toEqual(event)
   for (let at = 0; at < 3000; at++) node.conflicts.tell(event)

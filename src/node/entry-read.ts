@@ -23,6 +23,8 @@ export interface EntryRead {
   readonly value: unknown
   /** Concurrent writes that `value` does not show, the most recent first. */
   readonly concurrent: readonly Written<unknown>[]
+  /** Ids of open conflicts in which it has a part, where there are any. */
+  readonly conflicts?: readonly string[]
   readonly by: { readonly agent: string; readonly at: number }
   readonly version: string
 }

@@ -36,6 +36,8 @@ export interface Access {
   cells(key: string, type: CrdtType): Cells
   run(key: string, type: CrdtType, operation: string, args: Readonly<Record<string, unknown>>): Receipt<unknown>
   remove(key: string): Receipt
+  /** Nothing where there are none. */
+  conflicts(key: string): { readonly conflicts?: readonly string[] }
   history(key: string): Promise<readonly HistoryItem[]>
   watchKey(key: string, options: WatchOptions): Watch
 }
@@ -46,6 +48,8 @@ export interface Read<T> {
   readonly exists: boolean
   /** Concurrent writes that `value` does not show, the most recent first. */
   readonly concurrent: readonly Written<unknown>[]
+  /** Ids of open conflicts in which the entry has a part, where there are any. */
+  readonly conflicts?: readonly string[]
   /** Who wrote the newest part of it, and when. */
   readonly by: { readonly agent: string; readonly at: number } | undefined
   /** A causal token of what was read. */
@@ -86,6 +90,7 @@ abstract class Handle<T> {
       value: value as T,
       exists: last !== undefined,
       concurrent,
+      ...this.#access.conflicts(this.key),
       by: by && { agent: by.agent, at: by.at },
       version: versionOf(heads),
     }

@@ -167,7 +167,10 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
       merged: (space) => this.#watchers.merged(space),
     })
     this.replica = this.machine.replica
-    this.#watchers = new Watchers(id, this.replica, () => observer?.watcherFellBehind?.())
+    this.#watchers = new Watchers(id, this.replica, {
+      tooSlow: () => observer?.watcherFellBehind?.(),
+      inConflict: (space, key) => this.conflictsOn(space, key).length > 0,
+    })
     const now = (): number => this.now()
     this.network = new Network({
       machine: this.machine,
@@ -495,6 +498,10 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
   /** @internal */
   shortOf(space: Space, key: string, amount: number): void {
     this.network.take(() => this.machine.askRights(space, key, amount, this.now()))
+  }
+
+  conflictsOn({ name }: Space, key: string): readonly string[] {
+    return this.conflicts.tally.on(name, key)
   }
 
   history(space: Space, key: string): Promise<readonly HistoryItem[]> {

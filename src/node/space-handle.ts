@@ -58,6 +58,8 @@ export interface SpaceHost extends Commits {
   readable(): void
   /** Throws where an open conflict holds an entry that would change. */
   admit(space: Space, change: ChangeSet): void
+  /** Ids of open conflicts in which an entry has a part. */
+  conflictsOn(space: Space, key: string): readonly string[]
   /** A batch now waits; it needs at least this durability. */
   wrote(batch: number, durability: Durability): void
   /** The batch to wait for so that what can be read now is that durable: for a write that changed nothing. */
@@ -201,6 +203,7 @@ export class SpaceHandle<Schemas extends SpaceSchemas = SpaceSchemas> extends Ha
         this.#commit((change): undefined => {
           change.delete(space.entry(key), typeOf)
         }),
+      conflicts: (key) => this.#conflicts(key),
       history: (key) => {
         this.#alive()
         return host.history(space, key)
@@ -292,7 +295,7 @@ export class SpaceHandle<Schemas extends SpaceSchemas = SpaceSchemas> extends Ha
 
   /** The same with versions, from behind a key on: a page of a listing goes on where the last one ended. */
   scan(options: { readonly prefix?: string; readonly after?: string } = {}): AsyncGenerator<EntryRead, void, void> {
-    return reads(this.#listed(options.prefix ?? '', options.after ?? ''))
+    return reads(this.#listed(options.prefix ?? '', options.after ?? ''), (key) => this.#conflicts(key))
   }
 
   #listed(prefix: string, after: string): AsyncGenerator<StoredEntry, void, void> {
@@ -305,7 +308,13 @@ export class SpaceHandle<Schemas extends SpaceSchemas = SpaceSchemas> extends Ha
   read(key: string, type?: string): EntryRead | undefined {
     this.#alive()
     const entry = this.#host.replica.read(this.#space).entry(checkKey(key))
-    return readEntry(entry, type === undefined ? undefined : typeCalled(type).id)
+    const read = readEntry(entry, type === undefined ? undefined : typeCalled(type).id)
+    return read && { ...read, ...this.#conflicts(key) }
+  }
+
+  #conflicts(key: string): { readonly conflicts?: readonly string[] } {
+    const conflicts = this.#host.conflictsOn(this.#space, key)
+    return conflicts.length === 0 ? {} : { conflicts }
   }
 
   /** Every live sibling of an entry under one type. */
@@ -386,10 +395,13 @@ async function* rows(entries: AsyncIterable<StoredEntry>): AsyncGenerator<EntryR
   }
 }
 
-async function* reads(entries: AsyncIterable<StoredEntry>): AsyncGenerator<EntryRead, void, void> {
+async function* reads(
+  entries: AsyncIterable<StoredEntry>,
+  conflicts: (key: string) => Pick<EntryRead, 'conflicts'>,
+): AsyncGenerator<EntryRead, void, void> {
   for await (const entry of entries) {
     const read = readEntry(entry)
-    if (read !== undefined) yield read
+    if (read !== undefined) yield { ...read, ...conflicts(read.key) }
   }
 }
 
@@ -443,6 +455,8 @@ class StagedSpace<Schemas extends SpaceSchemas> extends Handles<Schemas> {
         change.delete(space.entry(key), typeOf)
         return receipt(undefined)
       },
+      // What a transaction reads, it reads to write: who decides conflicts asks the space.
+      conflicts: () => ({}),
       history: outside('history'),
       watchKey: outside('watch'),
     }

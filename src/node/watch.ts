@@ -19,7 +19,7 @@ export interface EntryChanged {
   readonly dot: Dot
   /** Written through this node, rather than received. */
   readonly local: boolean
-  /** The entry now holds concurrent writes that its plain value does not show. */
+  /** The entry now holds concurrent writes that its plain value does not show, or has a part in an open conflict. */
   readonly conflict: boolean
   /** Watching again with `since: token` goes on after this change; inside a transaction, with the whole transaction. */
   readonly token: string

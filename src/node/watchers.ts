@@ -29,17 +29,23 @@ interface Watcher {
   stop(): void
 }
 
+export interface WatchersHost {
+  /** A watcher was too slow and lost what waited for it. */
+  tooSlow(): void
+  /** Has an entry a part in a conflict that is open? */
+  inConflict(space: Space, key: string): boolean
+}
+
 export class Watchers {
   readonly #node: string
   readonly #replica: Replica
   readonly #watchers = new Set<Watcher>()
-  /** A watcher was too slow and lost what waited for it. */
-  readonly #tooSlow: () => void
+  readonly #host: WatchersHost
 
-  constructor(node: string, replica: Replica, tooSlow: () => void) {
+  constructor(node: string, replica: Replica, host: WatchersHost) {
     this.#node = node
     this.#replica = replica
-    this.#tooSlow = tooSlow
+    this.#host = host
   }
 
   get count(): number {
@@ -123,7 +129,7 @@ export class Watchers {
       if (watcher.space !== event.space) continue
       try {
         for (const change of this.#changes(watcher, event)) {
-          if (!watcher.queue.push(change)) this.#tooSlow()
+          if (!watcher.queue.push(change)) this.#host.tooSlow()
         }
       } catch {
         // A row that this watcher would show cannot be read. The write stands; the watcher goes on from here by reading.
@@ -153,7 +159,7 @@ export class Watchers {
         at: timeToMs(delta.time),
         dot: { origin: delta.origin, seq: delta.seq },
         local: own,
-        conflict: type !== undefined && hasConcurrent(entry, type),
+        conflict: this.#host.inConflict(space, key) || (type !== undefined && hasConcurrent(entry, type)),
         // Only the last change of a transaction has it behind it: from an earlier one it comes again, whole.
         token: at === last ? this.#token(space, place, delta) : this.#token(space, place - 1, delta, true),
       }

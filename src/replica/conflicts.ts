@@ -29,6 +29,7 @@ import {
   holdsBranch,
   isFull,
   isWritten,
+  keysOf,
   lastOf,
   dotName,
   readCase,
@@ -84,6 +85,8 @@ export interface ConflictEvent {
   readonly id: string
   readonly rule: string
   readonly severity: Severity
+  /** Entries that have a part in it. */
+  readonly keys: readonly string[]
   /**
    * `opened`: it is new here. `grown`: it has a branch more. `reopened`: one that was decided has, or was decided twice,
    * differently. The others: somebody said something of it.
@@ -511,6 +514,7 @@ export class Conflicts {
           id,
           rule,
           severity,
+          keys: keysOf(known),
           change,
           local: own,
           ...(change === 'settled' && { by }),

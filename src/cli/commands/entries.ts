@@ -5,6 +5,8 @@ import { Refused, UsageError, fieldsOf, valueOf, whole } from '../command.ts'
 import type { Answer, Call, Command, Options } from '../command.ts'
 import { duration } from '../../node/config-values.ts'
 import { valueText } from '../screen.ts'
+import { short } from '../conflict-screen.ts'
+import { program } from '../program.ts'
 import { auditLog } from './audit.ts'
 
 const space = { name: 'SPACE' } as const
@@ -30,6 +32,7 @@ export interface Entry {
   readonly value?: unknown
   readonly by: { readonly agent: string; readonly at: number }
   readonly concurrent?: readonly { readonly value: unknown; readonly agent: string; readonly at: number }[]
+  readonly conflicts?: readonly string[]
   readonly version: string
 }
 
@@ -69,7 +72,8 @@ export const entryCommands: readonly Command[] = [
       const others = (entry.concurrent ?? []).map(
         ({ value, agent, at }) => `also: ${valueText(value)}  (${agent}, ${new Date(at).toISOString()})`,
       )
-      return { data: entry, text: [valueText(entry.value), ...others].join('\n') }
+      const conflicts = (entry.conflicts ?? []).map((id) => `in conflict: ${program} conflicts show ${short(id)}`)
+      return { data: entry, text: [valueText(entry.value), ...others, ...conflicts].join('\n') }
     },
   },
   {

@@ -50,6 +50,31 @@ test('[M9] history around a conflict tells which side knew what', async () => {
   expect(after.at(-1)).toMatchObject({ agent: 'agent-a', isBranch: false, seenBy: [] })
 })
 
+test('[M9] reads, lists and watches say that an entry is in conflict, until it is not', async () => {
+  const [left, right, { id, revision }] = await clash(fleet)
+  await using it = await served(left)
+  const path = '/v1/spaces/s/entries'
+  const space = left.space('s')
+  space.record('t-9').set({ status: 'todo' })
+  expect((await it.ask('GET', `${path}/t-1`)).body).toMatchObject({ conflicts: [id], concurrent: [{}] })
+  expect((await it.ask('GET', path)).body).toMatchObject({ entries: [{ key: 't-1', conflicts: [id] }, { key: 't-9' }] })
+  expect((await it.ask('GET', `${path}/t-9`)).body['conflicts']).toBeUndefined()
+  expect(space.read('t-1')?.conflicts).toEqual([id])
+  expect(space.record('t-1').get().conflicts).toEqual([id])
+  await until(() => right.space('s').record('t-1').get().conflicts)
+  const watch = space.watch()
+  // The writes that clashed are settled by this one, the conflict is not.
+  space.record('t-1').set({ status: 'doing' })
+  expect((await watch.next()).value).toMatchObject({ key: 't-1', conflict: true })
+  expect(space.record('t-1').get()).toMatchObject({ concurrent: [], conflicts: [id] })
+  left.conflicts.resolve(id, { revision, choice: { kind: 'keep-both' } })
+  expect((await it.ask('GET', `${path}/t-1`)).body['conflicts']).toBeUndefined()
+  expect(space.record('t-1').get().conflicts).toBeUndefined()
+  space.record('t-1').set({ status: 'done' })
+  expect((await watch.next()).value).toMatchObject({ key: 't-1', conflict: false })
+  await until(() => (right.space('s').record('t-1').get().conflicts === undefined ? true : undefined))
+})
+
 test('[M9] lists are filtered, and paged in one order', async () => {
   const keys = ['t-1', 't-2', 't-3', 't-4', 't-5']
   const [node] = await clash(fleet, keys)

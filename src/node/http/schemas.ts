@@ -91,6 +91,10 @@ export const entry: Schema = object({
   'value?': anything,
   by: object({ agent: text, at: whole }, 'Who wrote the newest part, and when (milliseconds).'),
   'concurrent?': { ...listOf(written), description: 'Concurrent writes that `value` does not show.' },
+  'conflicts?': {
+    ...listOf(text),
+    description: 'Open conflicts in which it has a part: `/v1/conflicts/{id}` tells of one.',
+  },
   'siblings?': { ...listOf(sibling), description: 'Every live value of every cell.' },
   version: text,
 })

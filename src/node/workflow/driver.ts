@@ -8,6 +8,7 @@ import { SkeinError } from '../../base/errors.ts'
 import { limits } from '../../base/limits.ts'
 import { encodeValue } from '../../base/msgpack.ts'
 import type { Value } from '../../base/value.ts'
+import { keysOf } from '../../merge/case.ts'
 import type { Choice } from '../../merge/case.ts'
 import type { Conflict } from '../../merge/evidence.ts'
 import { resolverAgent } from '../../merge/policy.ts'
@@ -171,6 +172,7 @@ export class WorkflowDriver {
             rule,
             severity,
             sinceMs: conflicts.handling(space, known, this.#host.now()).raisedAt,
+            keys: keysOf(known),
           })
         conflicts.errands.look(space, id)
       }
