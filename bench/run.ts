@@ -1,6 +1,7 @@
 /** `npm run bench`: runs suites of scenarios, prints what they measured and says where a goal is missed. */
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
+import { baseline } from './baseline.ts'
 import { compare } from './convergence/compare.ts'
 import { convergence } from './convergence/run.ts'
 import { crdt } from './crdt.ts'
@@ -27,6 +28,7 @@ ${suites.map(({ name, says }) => `  ${name.padEnd(8)} ${says}`).join('\n')}
 And, with options of its own (--help):
   convergence  fleets of processes, ours beside those that people use today
   compare      two runs of it: regression or noise
+  baseline     bytes, round trips, copies, hops: as they were committed
 
 Options:
   --quick        smaller, each suite within a minute: to see that it runs, not to quote
@@ -90,6 +92,7 @@ async function runSuite({ name, scenarios }: Suite, quick: boolean, only: string
 }
 
 if (process.argv[2] === 'convergence') process.exit(await convergence(process.argv.slice(3)))
+if (process.argv[2] === 'baseline') process.exit(await baseline(process.argv.slice(3)))
 if (process.argv[2] === 'compare') process.exit(compare(process.argv.slice(3)))
 const { values, positionals } = parsed()
 if (values.help) {

@@ -1,5 +1,6 @@
 /** What is said of a campaign: goals, who is ahead, the page, and whether another run is a regression or noise. */
 import { expect, test } from 'vitest'
+import { differences } from '../bench/baseline.ts'
 import { compared, ratioOf, wordOf } from '../bench/convergence/compare.ts'
 import { Histogram } from '../bench/convergence/histogram.ts'
 import { markdown } from '../bench/convergence/docs.ts'
@@ -137,4 +138,13 @@ test('a machine that was busier in one of two runs is no regression: times are h
   expect(words(run(1, 100), run(3, 100))).toEqual(['p50 noise', 'bytes noise'])
   expect(words(run(1, 100), run(3, 100, 1.5))).toEqual(['p50 regression', 'bytes noise'])
   expect(words(run(1, 100), run(1, 120))).toEqual(['p50 noise', 'bytes regression'])
+})
+
+test('an exact figure that moved, came or went is a difference', () => {
+  expect(differences({ a: 1, b: 2 }, { a: 1, b: 2 })).toEqual([])
+  expect(differences({ a: 1, b: 2, c: 3 }, { a: 1, b: 2.5, d: 4 })).toEqual([
+    'b: 2 in the baseline, 2.5 now',
+    'c: 3 in the baseline, not measured any more',
+    'd: 4, not in the baseline',
+  ])
 })
