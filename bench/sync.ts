@@ -12,7 +12,7 @@ import type { Path, Siblings, TypeId } from '../src/crdt/cell.ts'
 import { encodeSnapshot } from '../src/crdt/state.ts'
 import { register } from '../src/crdt/types/register.ts'
 import { Replica } from '../src/replica/replica.ts'
-import { spaceRange, table, tableRange } from '../src/replica/row-keys.ts'
+import { spaceRange, table, tableRange, tablesToOpen } from '../src/replica/row-keys.ts'
 import type { Space } from '../src/replica/space.ts'
 import { digest } from '../src/replica/tree.ts'
 import { decodePacket, encodePackets } from '../src/wire/codec.ts'
@@ -58,8 +58,6 @@ class Rows implements RowReader, RowSink {
   }
 }
 
-const loaded = [table.origin, table.agent, table.space, table.writer, table.segment, table.adoption]
-
 function open(rows: Rows, node: string, incarnation: number): Replica {
   const replica = new Replica({
     node,
@@ -68,7 +66,7 @@ function open(rows: Rows, node: string, incarnation: number): Replica {
     cacheBytes: 64_000_000,
     retention: { keepMs: 1e12, keepBytes: 1e12 },
   })
-  for (const each of loaded) for (const [key, value] of rows.list(tableRange(each))) replica.load(key, value)
+  for (const each of tablesToOpen) for (const [key, value] of rows.list(tableRange(each))) replica.load(key, value)
   return replica
 }
 
