@@ -1,6 +1,7 @@
 /** Runs scenarios over contestants, in turn within each round, each round beginning with another one. */
 import { performance } from 'node:perf_hooks'
 import type { Contestant } from './contestant.ts'
+import { metrics } from './sample.ts'
 import type { Sample } from './sample.ts'
 import type { Course, LagRun, Result, Run, Scenario, Setting } from './scenario.ts'
 import { bulk } from './runs/bulk.ts'
@@ -37,17 +38,41 @@ export async function campaign({ scenarios, contestants, quick, told, progress }
   for (const scenario of scenarios) {
     const { letter, excludes } = scenario
     const among = contestants.filter((contestant) => excludes(contestant) === undefined)
+    const own: Sample[] = []
     for (const setting of quick ? scenario.settings.quick : scenario.settings.full) {
       const startedMs = performance.now()
-      const say = (contestant: Contestant, round: number, result: Result): void =>
-        told({ scenario: letter, setting: setting.label, ...result, system: contestant.id, round })
+      const say = (contestant: Contestant, round: number, result: Result): void => {
+        const sample = { scenario: letter, setting: setting.label, ...result, system: contestant.id, round }
+        own.push(sample)
+        told(sample)
+      }
       const line = (text: string): void => progress(`(${letter}) ${text}`)
       if (setting.run.kind === 'lag') await lag(setting as Setting<LagRun>, among, say, line)
-      else await inTurn(setting, among, say, line)
+      else {
+        const asked = among.filter((contestant) => {
+          const why = tooSlow(setting, contestant, own)
+          if (why !== undefined) say(contestant, 0, { figures: {}, failed: why })
+          return why === undefined
+        })
+        await inTurn(setting, asked, say, line)
+      }
       took.push({ scenario: letter, setting: setting.label, seconds: (performance.now() - startedMs) / 1000 })
     }
   }
   return took
+}
+
+/** Why a larger setting is not tried, by what the contestant did in a smaller one. */
+function tooSlow({ after }: Setting, { id }: Contestant, own: readonly Sample[]): string | undefined {
+  if (after === undefined) return undefined
+  const { setting, metric, atLeast } = after
+  const before = own.find((sample) => sample.system === id && sample.setting === setting)
+  if (before === undefined) return undefined
+  if (before.failed !== undefined) return `not tried, since ${setting} was not done`
+  const value = before.figures[metric]
+  if (value === undefined || value >= atLeast) return undefined
+  const { unit, says } = metrics[metric]
+  return `not tried: ${Math.round(value).toLocaleString('en')}${unit} ${says}, at ${setting}`
 }
 
 async function inTurn(

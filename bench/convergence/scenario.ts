@@ -96,6 +96,8 @@ export interface Setting<Of extends Run = Run> {
   readonly rounds: number
   /** The longest that any wait may take; what is not done by then is reported as that. */
   readonly withinSeconds: number
+  /** Only who did this in an earlier setting of the scenario is asked: the others would end at the time limit. */
+  readonly after?: { readonly setting: string; readonly metric: MetricName; readonly atLeast: number }
 }
 
 /** What a figure of one system must be beside that of others, in the same setting. */
