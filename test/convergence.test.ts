@@ -132,3 +132,15 @@ test('(h) after a kill nothing acknowledged is missing, and writes are seen agai
   expect(sample?.figures.lost).toBe(0)
   expect(sample?.figures.flows).toBeGreaterThan(0)
 })
+
+test('(l) steady load is looked at window by window', async () => {
+  const run = { kind: 'steady', nodes: 2, valueBytes: 96, rate: 50, seconds: 3, windowSeconds: 1 } as const
+  const [sample] = await ran(run, ['skein os'])
+  expect(sample?.failed).toBeUndefined()
+  expect(sample?.figures.seen).toBe(100)
+  expect(sample?.course?.map(({ second }) => second)).toEqual([1, 2, 3])
+  for (const { residentMb, diskMb } of sample?.course ?? []) {
+    expect(residentMb).toBeGreaterThan(20)
+    expect(diskMb).toBeGreaterThan(0)
+  }
+})

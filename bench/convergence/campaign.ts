@@ -12,11 +12,12 @@ import { missed } from './runs/missed.ts'
 import { partition } from './runs/partition.ts'
 import { rush } from './runs/rush.ts'
 import { slow } from './runs/slow.ts'
+import { steady } from './runs/steady.ts'
 
 type Kind = Exclude<Run['kind'], 'lag'>
 type Runners = { readonly [K in Kind]: (course: Course<Run & { readonly kind: K }>) => Promise<Result[]> }
 
-const runners: Runners = { bulk, crash, load, missed, partition, rush, slow }
+const runners: Runners = { bulk, crash, load, missed, partition, rush, slow, steady }
 
 export interface Campaign {
   readonly scenarios: readonly Scenario[]

@@ -74,7 +74,11 @@ export interface Orders {
   readonly open: { readonly order: { readonly system: string; readonly place: Place }; readonly answer: Opened }
   readonly ready: { readonly order: object; readonly answer: { readonly isReady: boolean } }
   readonly write: { readonly order: Pace | Rush; readonly answer: Written }
-  readonly arrived: { readonly order: { readonly phase: number }; readonly answer: Arrived }
+  readonly arrived: {
+    /** `forgets`: it is not asked for again. */
+    readonly order: { readonly phase: number; readonly forgets?: boolean }
+    readonly answer: Arrived
+  }
   readonly count: { readonly order: object; readonly answer: { readonly count: number } }
   /** Answers once so many entries can be read here, or the time is over. */
   readonly until: {

@@ -1,6 +1,6 @@
 /** A fleet of one system: its processes, where they listen, what stands in their links, and what they have taken. */
 import { mkdirSync } from 'node:fs'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, readdir, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -161,6 +161,17 @@ export class Fleet implements AsyncDisposable {
       receivedBytes: wires[index]?.receivedBytes ?? 0,
     }))
     return { nodes, hub: this.#hub?.usage() }
+  }
+
+  /** In the directories of nodes and hub. */
+  async diskBytes(): Promise<number> {
+    const files = await readdir(this.#home, { recursive: true, withFileTypes: true })
+    const sizes = files.map(async (file) => {
+      // A database removes files as it goes.
+      const found = file.isFile() ? await stat(join(file.parentPath, file.name)).catch(() => undefined) : undefined
+      return found?.size ?? 0
+    })
+    return (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0)
   }
 
   /** Every shaped link between some nodes and the others. The hub stands with the first of the others. */

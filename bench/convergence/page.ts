@@ -1,13 +1,14 @@
 /** The report for people: one HTML page that needs nothing beside itself. */
 import { goalText, machineLines, number } from '../report.ts'
+import { svgOf } from '../plot.ts'
 import { verdict } from '../scenario.ts'
-import type { Figure } from '../scenario.ts'
+import type { Figure, Series } from '../scenario.ts'
 import { bars, brief, escaped, legend, lines, strips, timelines } from './charts.ts'
 import { caveats, method } from './method.ts'
 import { ahead, failureOf, judged, samplesOf, settingsOf, valueOf } from './results.ts'
 import type { Ahead, Judged, Results, SystemFacts } from './results.ts'
 import { metrics } from './sample.ts'
-import type { MetricName } from './sample.ts'
+import type { CoursePoint, MetricName } from './sample.ts'
 import type { Scenario } from './scenario.ts'
 
 const style = `
@@ -37,7 +38,6 @@ const drawn: Readonly<Record<string, readonly MetricName[]>> = {
   h: ['flows'],
   j: ['equal', 'peak'],
   k: ['rate', 'bytes'],
-  l: ['memoryGrowth'],
 }
 
 const drawnAsLags = ['a', 'b', 'g', 'i', 'k']
@@ -112,7 +112,7 @@ function settingPart(results: Results, { letter, shows }: Scenario, setting: str
   const charts: string[] = []
   if (drawnAsLags.includes(letter)) charts.push(lagChart(results, letter, setting))
   for (const metric of drawn[letter] ?? []) charts.push(barChart(results, letter, setting, metric))
-  charts.push(timelineChart(results, letter, setting))
+  charts.push(timelineChart(results, letter, setting), courseChart(results, letter, setting))
   return `<h3>${escaped(setting)}</h3>${charts.join('\n')}${table(results, letter, setting, shows)}`
 }
 
@@ -165,6 +165,27 @@ function timelineChart(results: Results, letter: string, setting: string): strin
   })
   if (rows.length === 0) return ''
   return `<p class="soft">What came in each tenth of a second, and how old the oldest of it was (height, 0.1 ms to 100 s, logarithmic). Where nothing is drawn, nothing came.</p>${timelines(setting, rows)}`
+}
+
+/** A row of panels a system: lag, memory and disk as they went. */
+function courseChart(results: Results, letter: string, setting: string): string {
+  return results.systems
+    .flatMap(({ id }) => {
+      const course = samplesOf(results, letter, setting, id).find((sample) => sample.course !== undefined)?.course
+      if (course === undefined) return []
+      const series = (name: string, of: (point: CoursePoint) => number): Series => ({
+        name: `${id}: ${name}`,
+        x: 'seconds',
+        logarithmic: false,
+        points: course.map((point) => [point.second, of(point)] as const),
+      })
+      return svgOf([
+        series('lag, half of all, ms', ({ p50 }) => p50),
+        series('memory of a node, MB', ({ residentMb }) => residentMb),
+        series('disk of all, MB', ({ diskMb }) => diskMb),
+      ])
+    })
+    .join('\n')
 }
 
 function table(results: Results, letter: string, setting: string, wanted: readonly MetricName[]): string {

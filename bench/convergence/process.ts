@@ -89,8 +89,10 @@ const handlers: Handlers = {
     return { isReady: await opened().ready() }
   },
   write: (order) => (order.kind === 'pace' ? pace(opened(), index, order) : rush(opened(), index, order)),
-  async arrived({ phase }) {
-    return (phases.get(phase) ?? new Arrivals()).result()
+  async arrived({ phase, forgets = false }) {
+    const arrivals = phases.get(phase) ?? new Arrivals()
+    if (forgets) phases.delete(phase)
+    return arrivals.result()
   },
   async count() {
     return { count: await opened().count() }

@@ -63,8 +63,8 @@ export const metrics: Readonly<Record<MetricName, Metric>> = {
   peak: { unit: 'MB', better: 'less', says: 'peak memory of a node' },
   hubPeak: { unit: 'MB', better: 'less', says: 'peak memory of the hub' },
   bytes: { unit: 'bytes', better: 'less', says: 'bytes sent a write' },
-  memoryGrowth: { unit: 'MB', better: 'less', says: 'memory at the end above that at a third, the largest' },
-  diskGrowth: { unit: 'MB', better: 'less', says: 'disk at the end above that at a third, the largest' },
+  memoryGrowth: { unit: 'MB', better: 'less', says: 'memory, last third above the middle one' },
+  diskGrowth: { unit: 'MB', better: 'less', says: 'disk, last third above the middle one' },
   lagGrowth: { unit: 'x', better: 'less', says: 'median lag of the last third, of that of the first' },
 }
 
@@ -75,6 +75,14 @@ export interface Timeline {
   /** For each tenth of a second: when, how many changes came, and the longest lag of them in milliseconds. */
   readonly arrivals: readonly (readonly [second: number, count: number, maxMs: number])[]
   readonly marks: readonly { readonly second: number; readonly says: string }[]
+}
+
+/** One look during a long run. */
+export interface CoursePoint {
+  readonly second: number
+  readonly p50: number
+  readonly residentMb: number
+  readonly diskMb: number
 }
 
 export interface Sample {
@@ -88,6 +96,7 @@ export interface Sample {
   readonly lag?: HistogramData
   readonly service?: HistogramData
   readonly timeline?: Timeline
+  readonly course?: readonly CoursePoint[]
   /** It could not be measured, and why. */
   readonly failed?: string
 }

@@ -88,7 +88,17 @@ export interface CrashRun {
   readonly afterSeconds: number
 }
 
-export type Run = LagRun | LoadRun | RushRun | MissedRun | BulkRun | PartitionRun | SlowRun | CrashRun
+/** The same load for long. */
+export interface SteadyRun {
+  readonly kind: 'steady'
+  readonly nodes: number
+  readonly valueBytes: number
+  readonly rate: number
+  readonly seconds: number
+  readonly windowSeconds: number
+}
+
+export type Run = LagRun | LoadRun | RushRun | MissedRun | BulkRun | PartitionRun | SlowRun | CrashRun | SteadyRun
 
 export interface Setting<Of extends Run = Run> {
   readonly label: string

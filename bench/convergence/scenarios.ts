@@ -342,6 +342,23 @@ export const scenarios: readonly Scenario[] = [
     settings: { full: [], quick: [] },
     goals: [],
   },
+  {
+    letter: 'l',
+    name: 'an hour of steady load',
+    runsIn: [],
+    measures:
+      'Three nodes overwrite the same 900 entries 100 times a second together: memory, disk and lag must stay where they are. A log that is kept for a while grows until it is as long as it may be.',
+    shows: ['p50', 'seen', 'memoryGrowth', 'diskGrowth', 'lagGrowth'],
+    excludes: mainVariant,
+    settings: {
+      full: [steadyFor('an hour', 3_600, 20)],
+      quick: [steadyFor('5 minutes', 300, 5)],
+    },
+    goals: ['an hour', '5 minutes'].flatMap((setting) => [
+      { setting, metric: 'lagGrowth' as const, of: 'skein os', atMost: 1.25 },
+      { setting, metric: 'memoryGrowth' as const, of: 'skein os', atMost: 10 },
+    ]),
+  },
 ]
 
 function wide(slices: number, sliceWrites: number): Setting<LagRun> {
@@ -361,4 +378,9 @@ function wide(slices: number, sliceWrites: number): Setting<LagRun> {
       link: { delayMs: 40, jitterMs: 5, loss: 0.01 },
     },
   }
+}
+
+function steadyFor(label: string, seconds: number, windowSeconds: number): Setting {
+  const run = { kind: 'steady', nodes: 3, valueBytes, rate: 100, seconds, windowSeconds } as const
+  return { label, rounds: 1, withinSeconds: 30, run }
 }

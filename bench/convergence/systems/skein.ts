@@ -2,7 +2,7 @@
 import { versionOf } from '../../machine.ts'
 import { openNode } from '../../../src/index.ts'
 import type { SpaceHandle } from '../../../src/index.ts'
-import type { Durability, OpenNode, Place, System } from '../system.ts'
+import type { Address, Durability, OpenNode, Place, System } from '../system.ts'
 
 async function follow(space: SpaceHandle, changed: (key: string, value: string) => void): Promise<void> {
   const read = (key: string): void => {
@@ -25,13 +25,19 @@ async function follow(space: SpaceHandle, changed: (key: string, value: string) 
   }
 }
 
+/** Plain WebSockets, or the same links over libp2p. */
+function addressOf({ host, port }: Address, isLibp2p: boolean): string {
+  return isLibp2p ? `/ip4/${host}/tcp/${port}` : `ws://${host}:${port}`
+}
+
 async function open({ index, nodes, variant, dir, listen, advertise, members }: Place): Promise<OpenNode> {
-  const durability = variant as Durability
+  const isLibp2p = variant === 'libp2p'
+  const durability = isLibp2p ? 'os' : (variant as Durability)
   const node = await openNode({
     ...(durability === 'memory' ? { memory: true as const } : { dir, durability }),
-    listen: `ws://${listen.host}:${listen.port}`,
-    advertise: `ws://${advertise.host}:${advertise.port}`,
-    join: members.filter((_, other) => other !== index).map(({ host, port }) => `ws://${host}:${port}`),
+    listen: addressOf(listen, isLibp2p),
+    advertise: addressOf(advertise, isLibp2p),
+    join: members.filter((_, other) => other !== index).map((member) => addressOf(member, isLibp2p)),
     agent: 'bench',
   })
   const space = node.space('bench')
@@ -58,6 +64,7 @@ export const system: System = {
     { name: 'os', durability: 'os', says: 'a write is acknowledged when it survives the end of the process' },
     { name: 'disk', durability: 'disk', says: 'a write is acknowledged when it survives the loss of power' },
     { name: 'memory', durability: 'memory', says: 'nothing on disk, as the replicas that it is compared with' },
+    { name: 'libp2p', durability: 'os', says: 'as os, its links over libp2p (tcp, noise, yamux)' },
   ],
   catchesUp: true,
   restarts: true,
