@@ -2,10 +2,12 @@
 import { expect, test } from 'vitest'
 import { contestants } from '../bench/convergence/contestant.ts'
 import type { Contestant } from '../bench/convergence/contestant.ts'
+import { edited, edits } from '../bench/convergence/edits.ts'
 import { Histogram } from '../bench/convergence/histogram.ts'
 import { campaign } from '../bench/convergence/campaign.ts'
 import type { Sample } from '../bench/convergence/sample.ts'
 import type { Run, Scenario } from '../bench/convergence/scenario.ts'
+import { prng } from '../src/base/prng.ts'
 import { stamped, stampOf } from '../bench/convergence/stamp.ts'
 
 async function contestant(id: string): Promise<Contestant> {
@@ -143,4 +145,25 @@ test('(l) steady load is looked at window by window', async () => {
     expect(residentMb).toBeGreaterThan(20)
     expect(diskMb).toBeGreaterThan(0)
   }
+})
+
+test('(k) what one types is what all read, and fields of one document are seen by the others', async () => {
+  const run = { kind: 'documents', nodes: 2, valueBytes: 96, count: 60, writes: 20, rate: 50 } as const
+  const [text, json] = await ran(run, ['skein memory'])
+  expect([text?.setting, text?.failed]).toEqual(['text, 60 edits', undefined])
+  expect(text?.figures.rate).toBeGreaterThan(0)
+  expect([json?.setting, json?.failed, json?.figures.seen]).toEqual(['JSON, 50 edits a second', undefined, 100])
+  const [raw] = await ran(run, ['raw ws'], 2)
+  expect(raw?.failed).toMatch(/no texts/)
+})
+
+test('an editing session is the same from its seed, and never edits outside of its text', () => {
+  const all = edits(2_000, prng(3))
+  expect(edits(2_000, prng(3))).toEqual(all)
+  let length = 0
+  for (const { at, removed, inserted } of all) {
+    expect(at + removed).toBeLessThanOrEqual(length)
+    length += inserted.length - removed
+  }
+  expect(edited(all)).toHaveLength(length)
 })

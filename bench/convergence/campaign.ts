@@ -5,6 +5,7 @@ import { metrics } from './sample.ts'
 import type { Sample } from './sample.ts'
 import type { Course, LagRun, Result, Run, Scenario, Setting } from './scenario.ts'
 import { bulk } from './runs/bulk.ts'
+import { documents } from './runs/documents.ts'
 import { crash } from './runs/crash.ts'
 import { lag } from './runs/lag.ts'
 import { load } from './runs/load.ts'
@@ -17,7 +18,7 @@ import { steady } from './runs/steady.ts'
 type Kind = Exclude<Run['kind'], 'lag'>
 type Runners = { readonly [K in Kind]: (course: Course<Run & { readonly kind: K }>) => Promise<Result[]> }
 
-const runners: Runners = { bulk, crash, load, missed, partition, rush, slow, steady }
+const runners: Runners = { bulk, crash, documents, load, missed, partition, rush, slow, steady }
 
 export interface Campaign {
   readonly scenarios: readonly Scenario[]

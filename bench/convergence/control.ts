@@ -15,6 +15,8 @@ export interface Pace {
   readonly exactly: boolean
   /** Tells the bench of each acknowledgement as it comes: the process may be killed. */
   readonly tells?: boolean
+  /** Fields of the JSON document rather than entries: the writer's object, in it the key. */
+  readonly isJson?: boolean
 }
 
 /** Writes as fast as the system takes them, with at most so many unacknowledged. */
@@ -90,6 +92,14 @@ export interface Orders {
     readonly order: { readonly keys: readonly string[] }
     readonly answer: { readonly digest: string; readonly found: number }
   }
+  /** Arrivals of fields of the JSON document count from now on. */
+  readonly follow: { readonly order: object; readonly answer: object }
+  /** An editing session, as fast as it goes. */
+  readonly type: {
+    readonly order: { readonly count: number; readonly seed: number; readonly startUs: number }
+    readonly answer: object
+  }
+  readonly text: { readonly order: object; readonly answer: { readonly digest: string; readonly length: number } }
   readonly wire: { readonly order: object; readonly answer: Wire }
   readonly close: { readonly order: object; readonly answer: object }
 }

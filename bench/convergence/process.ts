@@ -2,13 +2,15 @@
 import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { onWire } from './wire.ts'
-import { nowUs } from './clock.ts'
+import { prng } from '../../src/base/prng.ts'
+import { nowUs, untilUs } from './clock.ts'
 import type { Arrived, Envelope, OrderName, Orders } from './control.ts'
+import { edits } from './edits.ts'
 import { Histogram } from './histogram.ts'
 import { stampOf } from './stamp.ts'
 import type { Hub, OpenNode } from './system.ts'
 import { loadSystem } from './systems.ts'
-import { pace, rush } from './writing.ts'
+import { inOneTurn, pace, rush } from './writing.ts'
 
 let node: OpenNode | undefined
 let hub: Hub | undefined
@@ -97,11 +99,11 @@ const handlers: Handlers = {
   async count() {
     return { count: await opened().count() }
   },
-  async until({ count, untilUs }) {
+  async until({ count, untilUs: endUs }) {
     for (;;) {
       const there = await opened().count()
       const atUs = nowUs()
-      if (there >= count || atUs >= untilUs) return { count: there, atUs }
+      if (there >= count || atUs >= endUs) return { count: there, atUs }
       await sleep(lookMs)
     }
   },
@@ -114,6 +116,27 @@ const handlers: Handlers = {
       hash.update(`${key}\0${value ?? ''}\0`)
     }
     return { digest: hash.digest('hex'), found }
+  },
+  async follow() {
+    const { json, text } = opened()
+    if (json === undefined || text === undefined) throw new Error('it has no texts and JSON documents')
+    json.onChange((_, value) => came(String(value)))
+    return {}
+  },
+  async type({ count, seed, startUs }) {
+    const { text } = opened()
+    if (text === undefined) throw new Error('it has no texts')
+    await untilUs(startUs, true)
+    for (const [at, edit] of edits(count, prng(seed)).entries()) {
+      if (edit.removed > 0) await text.delete(edit.at, edit.removed)
+      else await text.insert(edit.at, edit.inserted)
+      if (at % inOneTurn === inOneTurn - 1) await new Promise((resolve) => setImmediate(resolve))
+    }
+    return {}
+  },
+  async text() {
+    const text = opened().text?.read() ?? ''
+    return { digest: createHash('sha256').update(text).digest('hex'), length: text.length }
   },
   async wire() {
     return onWire()

@@ -98,7 +98,29 @@ export interface SteadyRun {
   readonly windowSeconds: number
 }
 
-export type Run = LagRun | LoadRun | RushRun | MissedRun | BulkRun | PartitionRun | SlowRun | CrashRun | SteadyRun
+/** One types, the others read along; then all set fields of one JSON document. */
+export interface DocumentsRun {
+  readonly kind: 'documents'
+  readonly nodes: number
+  readonly valueBytes: number
+  /** Edits of the text. */
+  readonly count: number
+  /** Edits of the JSON document, so many a second. */
+  readonly writes: number
+  readonly rate: number
+}
+
+export type Run =
+  | LagRun
+  | LoadRun
+  | RushRun
+  | MissedRun
+  | BulkRun
+  | PartitionRun
+  | SlowRun
+  | CrashRun
+  | SteadyRun
+  | DocumentsRun
 
 export interface Setting<Of extends Run = Run> {
   readonly label: string

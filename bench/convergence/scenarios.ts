@@ -18,6 +18,11 @@ function mainVariant({ system, variant }: Contestant): string | undefined {
   return isMain ? undefined : `differs from ${system.name} ${system.variants[0].name} in its disk or its carrier alone`
 }
 
+function documented(contestant: Contestant): string | undefined {
+  const { kind } = contestant.system
+  return kind === 'skein' || kind === 'crdt' ? mainVariant(contestant) : 'it has no documents that merge'
+}
+
 function restarts(contestant: Contestant): string | undefined {
   return contestant.system.restarts ? mainVariant(contestant) : 'a node that was killed starts with nothing'
 }
@@ -343,6 +348,20 @@ export const scenarios: readonly Scenario[] = [
     goals: [],
   },
   {
+    letter: 'k',
+    name: 'documents',
+    runsIn: ['all'],
+    measures:
+      'One of three nodes types into a text, a character at a time with slips and jumps: edits a second until all show the same text. Then all three set fields of one JSON document in turn: lag.',
+    shows: ['rate', 'p50', 'p90', 'p99', 'max', 'seen', 'cpu', 'peak', 'bytes'],
+    excludes: documented,
+    settings: {
+      full: [documentsOf(5_000, 300)],
+      quick: [documentsOf(500, 60)],
+    },
+    goals: [],
+  },
+  {
     letter: 'l',
     name: 'an hour of steady load',
     runsIn: [],
@@ -383,4 +402,9 @@ function wide(slices: number, sliceWrites: number): Setting<LagRun> {
 function steadyFor(label: string, seconds: number, windowSeconds: number): Setting {
   const run = { kind: 'steady', nodes: 3, valueBytes, rate: 100, seconds, windowSeconds } as const
   return { label, rounds: 1, withinSeconds: 30, run }
+}
+
+function documentsOf(count: number, writes: number): Setting {
+  const run = { kind: 'documents', nodes: 3, valueBytes, count, writes, rate: 50 } as const
+  return { label: 'documents', rounds: 1, withinSeconds: 30, run }
 }

@@ -35,11 +35,12 @@ export interface Paced {
   readonly writes: number
   readonly exactly: boolean
   readonly firstUs: number
+  readonly isJson?: boolean
 }
 
 /** In turn by all of these. Answers how many that were. */
 export async function paced(members: readonly Member[], paced: Paced): Promise<{ writes: number; written: Written[] }> {
-  const { phase, keys, valueBytes, rate, writes, exactly, firstUs } = paced
+  const { phase, keys, valueBytes, rate, writes, exactly, firstUs, isJson = false } = paced
   const betweenUs = 1e6 / rate
   const count = Math.ceil(writes / members.length)
   const all = await written(
@@ -50,6 +51,7 @@ export async function paced(members: readonly Member[], paced: Paced): Promise<{
       keys,
       valueBytes,
       exactly,
+      isJson,
       count,
       firstUs: firstUs + at * betweenUs,
       periodUs: members.length * betweenUs,

@@ -6,7 +6,7 @@ import { stamped } from './stamp.ts'
 import type { OpenNode } from './system.ts'
 
 /** Writes in one turn of a rush, so that sockets are served in between. A guess. */
-const inOneTurn = 64
+export const inOneTurn = 64
 
 export function keyOf({ of, name, count }: Keys, writer: number, seq: number): string {
   return of === 'own' ? `${name}-${writer}-${seq % count}` : `${name}-${seq % count}`
@@ -74,22 +74,30 @@ interface Due {
   readonly value: (writtenUs: number) => string
 }
 
-function writeOne(node: OpenNode, tally: Tally, { seq, key, dueUs, value }: Due): void {
+type Write = (key: string, value: string) => void | Promise<void>
+
+function writeOne(write: Write, tally: Tally, { seq, key, dueUs, value }: Due): void {
   const writtenUs = nowUs()
   try {
-    tally.begun(seq, dueUs, node.write(key, value(writtenUs)))
+    tally.begun(seq, dueUs, write(key, value(writtenUs)))
   } catch (error) {
     tally.failed(error)
   }
 }
 
 export async function pace(node: OpenNode, writer: number, order: Pace): Promise<Written> {
-  const { phase, firstUs, periodUs, count, keys, valueBytes, exactly, tells } = order
+  const { phase, firstUs, periodUs, count, keys, valueBytes, exactly, tells, isJson } = order
+  const { json } = node
+  if (isJson === true && json === undefined) throw new Error('it has no JSON documents')
+  const write: Write =
+    isJson === true
+      ? (key, value) => json?.set([`writer-${writer}`, key], value)
+      : (key, value) => node.write(key, value)
   const tally = new Tally(tells)
   for (let seq = 0; seq < count; seq++) {
     const dueUs = firstUs + seq * periodUs
     if (nowUs() < dueUs) await untilUs(dueUs, exactly)
-    writeOne(node, tally, {
+    writeOne(write, tally, {
       seq,
       key: keyOf(keys, writer, seq),
       dueUs,
@@ -102,10 +110,11 @@ export async function pace(node: OpenNode, writer: number, order: Pace): Promise
 export async function rush(node: OpenNode, writer: number, order: Rush): Promise<Written> {
   const { phase, count, keys, valueBytes, window, startUs } = order
   await untilUs(startUs, true)
+  const write: Write = (key, value) => node.write(key, value)
   const tally = new Tally()
   for (let seq = 0; seq < count; seq++) {
     const dueUs = nowUs()
-    writeOne(node, tally, {
+    writeOne(write, tally, {
       seq,
       key: keyOf(keys, writer, seq),
       dueUs,

@@ -2,7 +2,7 @@
 import { versionOf } from '../../machine.ts'
 import { openNode } from '../../../src/index.ts'
 import type { SpaceHandle } from '../../../src/index.ts'
-import type { Address, Durability, OpenNode, Place, System } from '../system.ts'
+import type { Address, Durability, JsonDocument, OpenNode, Place, System, TextDocument } from '../system.ts'
 
 async function follow(space: SpaceHandle, changed: (key: string, value: string) => void): Promise<void> {
   const read = (key: string): void => {
@@ -22,6 +22,48 @@ async function follow(space: SpaceHandle, changed: (key: string, value: string) 
       if (event.cause !== 'slow') for await (const { key } of space.entries()) read(key)
       break
     }
+  }
+}
+
+/** Calls for each change of one entry by others. */
+async function followEntry(space: SpaceHandle, prefix: string, changed: () => void): Promise<void> {
+  for await (const event of space.watch({ prefix })) if (event.kind === 'gap' || !event.local) changed()
+}
+
+function textOf(space: SpaceHandle): TextDocument {
+  const text = space.text('a-text')
+  return {
+    insert: (at, inserted) => void text.insert(at, inserted),
+    delete: (at, count) => void text.delete(at, count),
+    read: () => text.get().value,
+    onChange: (listener) => void followEntry(space, 'a-text', listener),
+  }
+}
+
+type Tree = { readonly [name: string]: Tree | string | number }
+
+/** A record: its cells are its field paths, so that fields merge one by one. */
+function jsonOf(space: SpaceHandle): JsonDocument {
+  const record = space.record<Tree>('a-record')
+  return {
+    set(path, value) {
+      record.set(path.reduceRight<Tree | string | number>((inner, name) => ({ [name]: inner }), value) as Tree)
+    },
+    read: () => record.get().value,
+    onChange(listener) {
+      const shown = new Map<string, string | number>()
+      const told = (path: readonly string[], tree: Tree | string | number): void => {
+        if (typeof tree === 'object') {
+          for (const [name, child] of Object.entries(tree)) told([...path, name], child)
+          return
+        }
+        const name = path.join('\0')
+        if (shown.get(name) === tree) return
+        shown.set(name, tree)
+        listener(path, tree)
+      }
+      void followEntry(space, 'a-record', () => told([], record.get().value ?? {}))
+    },
   }
 }
 
@@ -51,6 +93,8 @@ async function open({ index, nodes, variant, dir, listen, advertise, members }: 
     onChange: (listener) => void follow(space, listener),
     ready: () => node.peers.list().filter(({ linked }) => linked).length === nodes - 1,
     close: () => node.close(),
+    text: textOf(space),
+    json: jsonOf(space),
   }
 }
 
@@ -70,6 +114,7 @@ export const system: System = {
   restarts: true,
   notComparable: [
     'It keeps who wrote what and when, concurrent values, a hash chain and a Merkle tree, which the others do not.',
+    'Its text is a Yjs document kept as cells; its JSON document is a record, whose fields merge one by one and whose arrays are atomic.',
   ],
   openNode: open,
 }
