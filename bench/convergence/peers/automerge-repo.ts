@@ -86,7 +86,7 @@ async function openNode({ hub, run }: Place): Promise<OpenNode> {
       adapter.disconnect()
     },
     text: await textOf(handle, change, changed),
-    json: jsonOf(handle, change, changed),
+    json: await jsonOf(handle, change, changed),
   }
 }
 
@@ -103,7 +103,8 @@ async function textOf(handle: DocHandle<Shape>, change: Change, changed: Changed
   }
 }
 
-function jsonOf(handle: DocHandle<Shape>, change: Change, changed: Changed): JsonDocument {
+async function jsonOf(handle: DocHandle<Shape>, change: Change, changed: Changed): Promise<JsonDocument> {
+  const { ImmutableString } = await import('@automerge/automerge')
   return {
     set: (path, value) =>
       change((doc) => {
@@ -113,31 +114,23 @@ function jsonOf(handle: DocHandle<Shape>, change: Change, changed: Changed): Jso
           map[name] ??= {}
           map = map[name] as Record<string, unknown>
         }
-        map[path.at(-1) ?? ''] = value
+        map[path.at(-1) ?? ''] = typeof value === 'string' ? new ImmutableString(value) : value
       }),
     read: () => handle.doc().json,
     onChange: (listener) =>
       changed(({ patches, patchInfo: { after } }) => {
-        // A string comes as an empty one and its characters: once for each path.
-        const paths = new Set(patches.filter(({ path }) => path[0] === 'json').map(({ path }) => pathOf(path)))
-        for (const joined of paths) {
-          const path = joined.split('\0')
-          const value = path.reduce<unknown>(
+        for (const { path } of patches) {
+          if (path[0] !== 'json') continue
+          const names = path.slice(1).map(String)
+          const found = names.reduce<unknown>(
             (at, name) => (at as Record<string, unknown> | undefined)?.[name],
             after.json,
           )
-          if (typeof value === 'string' || typeof value === 'number') listener(path, value)
+          const value = found instanceof ImmutableString ? found.val : found
+          if (typeof value === 'string' || typeof value === 'number') listener(names, value)
         }
       }),
   }
-}
-
-/** Of names; the position of a character at its end is none. */
-function pathOf(path: readonly (string | number)[]): string {
-  return path
-    .slice(1)
-    .filter((part) => typeof part === 'string')
-    .join('\0')
 }
 
 export const system: System = {
