@@ -630,6 +630,7 @@ describe('demo', () => {
       /^ {3}\| receipt {5}re_51 +re_77$/m,
       /^ {3}\| twice\? +each side may have acted on the world outside/m,
       /^ {3}\| .* known to all +order = 9, amount = 30, status = asked$/m,
+      /^ {3}cyd at cairo +refund-9: status = closed +refused: /m,
       /^ {3}cyd at cairo +keep both +refused: /m,
       /^ {3}eve at lima +take re_77 back, since the bank shows both payments$/m,
       /^ {3} +\d+ +settled +eve: the bank shows both payments +[0-9a-f]{12}$/m,

@@ -91,7 +91,8 @@ async function play(stage: Stage, { nodes, cables }: Scenery): Promise<Found> {
     'both sides are there, and the risk is named',
   )
 
-  await stage.scene('It is decided once, by somebody who may, on what was looked at.')
+  await stage.scene('Until it is decided nobody goes on with it; and it is decided once, by somebody who may.')
+  await stage.write('cairo', 'refund-9: status = closed', () => refund(cairo, 'done').set({ status: 'closed' }))
   const revision = seen?.revision ?? ''
   await stage.write('cairo', 'keep both', () =>
     cairo.conflicts.resolve(id, { revision, choice: { kind: 'keep-both' } }),
