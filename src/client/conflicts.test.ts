@@ -55,6 +55,11 @@ test('[M9] a conflict is noted, given to somebody, put off, proposed on and deci
   expect(node.space('s').record('t-1').get().value).toEqual({ status: 'doing' })
   expect(node.conflicts.get(id)?.decisions).toMatchObject([{ agent: 'ada', reason: 'asked' }])
   expect(await errorCode(conflicts.ack(id).durable)).toBe('conflict_settled')
+  const lines = await Array.fromAsync(conflicts.audit({ space: 's', id }))
+  expect(lines).toEqual(await Array.fromAsync(node.conflicts.audit({ id })))
+  expect(lines.map(({ what }) => what)).toContain('settled')
+  expect(await Array.fromAsync(conflicts.audit({ after: lines.at(-1)?.number ?? 0 }))).toEqual([])
+  expect(await conflicts.verifyAudit()).toEqual(await node.conflicts.verifyAudit())
   const told: string[] = []
   for await (const { change } of watch) if (told.push(change) === 5) break
   expect(told).toEqual(['acknowledged', 'assigned', 'proposed', 'snoozed', 'settled'])

@@ -3,6 +3,7 @@ import { limits } from '../base/limits.ts'
 import { SkeinError } from '../base/errors.ts'
 import type {
   AssignOptions,
+  AuditOptions,
   ConflictCall,
   ConflictGap,
   ConflictHistoryItem,
@@ -13,6 +14,7 @@ import type {
   SnoozeOptions,
 } from '../node/conflicts.ts'
 import type { Conflict } from '../merge/evidence.ts'
+import type { AuditLine, AuditReport } from '../replica/audit.ts'
 import type { ConflictEvent } from '../replica/conflicts.ts'
 import { checkOptions, invalid } from './checks.ts'
 import type { AskOptions } from './handles.ts'
@@ -76,6 +78,27 @@ export class ClientConflicts {
   /** How many there are, and what is not looked at. Reads every case. */
   async stats(options: InSpace = {}): Promise<readonly ConflictsStatus[]> {
     return ((await this.#ask('conflictStats', {}, options)) as { readonly spaces: readonly ConflictsStatus[] }).spaces
+  }
+
+  /** Everything that the node has found, heard, decided and done about conflicts, the oldest first. */
+  async *audit(options: AuditOptions & AskOptions = {}): AsyncGenerator<AuditLine, void, void> {
+    const { after: first, space, id, signal } = checkOptions(options, ['after', 'space', 'id', 'signal'])
+    const asked = { do: 'audit', ...(space !== undefined && { space }), ...(id !== undefined && { conflict: id }) }
+    let after: number | undefined = first ?? 0
+    do {
+      const page = (await this.#parts.session.ask({ ...asked, after }, 'read', signal)) as {
+        readonly lines: readonly AuditLine[]
+        readonly after?: number
+      }
+      yield* page.lines
+      after = page.after
+    } while (after !== undefined)
+  }
+
+  /** Proves that the audit of the node is whole. */
+  async verifyAudit(options: AskOptions = {}): Promise<AuditReport> {
+    const { signal } = checkOptions(options, ['signal'])
+    return (await this.#parts.session.ask({ do: 'verifyAudit' }, 'read', signal)) as AuditReport
   }
 
   /** Decides a conflict, on the revision that was looked at. The same decision twice is one. */

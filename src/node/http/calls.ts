@@ -195,6 +195,13 @@ export const calls: Readonly<Record<string, Call>> = {
   conflictStats: call({}, { space: 'text' }, async (service, caller, ask) => ({
     spaces: await service.conflicts.stats(caller, text(ask['space'])),
   })),
+  audit: call({}, { space: 'text', conflict: 'text', after: 'whole', limit: 'whole' }, async (service, caller, ask) => {
+    const [id, after] = [text(ask['conflict']), whole(ask['after'])]
+    const asked = { ...(id !== undefined && { id }), ...(after !== undefined && { after }) }
+    const { items, more } = await service.conflicts.audit(caller, text(ask['space']), asked, limitOf(ask))
+    return { lines: items, after: more ? items.at(-1)?.number : undefined }
+  }),
+  verifyAudit: call({}, {}, (service, caller) => service.conflicts.verifyAudit(caller)),
   resolve: deed('resolve', { revision: 'text', choice: 'choice' }),
   ack: deed('ack', {}),
   assign: deed('assign', { to: 'owner' }),
