@@ -57,6 +57,7 @@ async function ran(run: Run, ids: readonly string[], withinSeconds = 20): Promis
     quick: false,
     told: (sample) => samples.push(sample),
     progress: () => undefined,
+    finished: () => undefined,
   })
   return samples
 }

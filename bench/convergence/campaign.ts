@@ -26,6 +26,8 @@ export interface Campaign {
   readonly quick: boolean
   readonly told: (sample: Sample) => void
   readonly progress: (text: string) => void
+  /** A setting is through. */
+  readonly finished: (took: Took) => void
 }
 
 /** What a setting took of the clock, for whoever fits a campaign into an hour. */
@@ -35,7 +37,7 @@ export interface Took {
   readonly seconds: number
 }
 
-export async function campaign({ scenarios, contestants, quick, told, progress }: Campaign): Promise<Took[]> {
+export async function campaign({ scenarios, contestants, quick, told, progress, finished }: Campaign): Promise<Took[]> {
   const took: Took[] = []
   for (const scenario of scenarios) {
     const { letter, excludes } = scenario
@@ -58,7 +60,10 @@ export async function campaign({ scenarios, contestants, quick, told, progress }
         })
         await inTurn(setting, asked, say, line)
       }
-      took.push({ scenario: letter, setting: setting.label, seconds: (performance.now() - startedMs) / 1000 })
+      const seconds = (performance.now() - startedMs) / 1000
+      const one = { scenario: letter, setting: setting.label, seconds }
+      took.push(one)
+      finished(one)
     }
   }
   return took

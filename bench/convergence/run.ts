@@ -127,6 +127,10 @@ export async function convergence(args: readonly string[]): Promise<number> {
     quick: values.quick,
     told: (sample) => samples.push(sample),
     progress,
+    finished({ scenario, setting, seconds }) {
+      progress('')
+      process.stderr.write(`(${scenario}) ${setting}: ${seconds.toFixed(0)} s\n`)
+    },
   })
   progress('')
   const results: Results = {

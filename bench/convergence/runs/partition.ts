@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { nowUs, untilUs } from '../clock.ts'
 import type { Keys } from '../control.ts'
 import { Fleet } from '../fleet.ts'
+import { sentBytes } from '../sample.ts'
 import type { Course, PartitionRun, Result } from '../scenario.ts'
 import { keysOf, offered, soonUs, timelineOf, warmed, whenEqual } from '../stage.ts'
 
@@ -47,10 +48,7 @@ export async function partition({ contestant, run, withinMs }: Course<PartitionR
       figures: {
         equal: (equalUs - healedUs) / 1e6,
         refused: (100 * (refused + unanswered)) / writes,
-        bytes:
-          (after.nodes.reduce((sum, node) => sum + node.receivedBytes, 0) -
-            before.nodes.reduce((sum, node) => sum + node.receivedBytes, 0)) /
-          writes,
+        bytes: sentBytes(before, after) / writes,
         peak: Math.max(...after.nodes.map(({ peakBytes }) => peakBytes)) / 1e6,
       },
       timeline: timelineOf(arrived, startUs, [
