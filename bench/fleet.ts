@@ -48,6 +48,7 @@ function optionsOf(seed: number, nodes: number): SimOptions {
     ambushes: 0,
     rules: false,
     tells: false,
+    presence: false,
   }
 }
 

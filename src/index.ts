@@ -76,6 +76,17 @@ export type { Durability, Receipt } from './node/receipt.ts'
 export type { HistoryChange, HistoryItem } from './node/history.ts'
 export type { EntryChanged, Watch, WatchEvent, WatchGap } from './node/watch.ts'
 
+// Presence
+export type {
+  PresenceEvent,
+  PresenceWatch,
+  PresenceWatchOptions,
+  PresentAgent,
+  ShowOptions,
+  SpacePresence,
+} from './node/presence.ts'
+export type { KeepOptions } from './recipes/keep-present.ts'
+
 // The fleet
 export type { Exchanged, MemberOfSpace, ReachOptions, SpaceLag, SyncReport, Verdict } from './node/fleet.ts'
 export type { Observer } from './node/node.ts'

@@ -178,6 +178,12 @@ export const rooms: readonly Room[] = [
     says: 'What was written just now, as one packet for all.',
   },
   {
+    at: 'node/input-output.ts',
+    imports: [...machineParts, 'node/links.ts'],
+    pure: true,
+    says: 'What a machine is fed, what it wants done and what it tells.',
+  },
+  {
     at: 'node/rights-desk.ts',
     imports: machineParts,
     pure: true,
@@ -185,7 +191,14 @@ export const rooms: readonly Room[] = [
   },
   {
     at: 'node/machine.ts',
-    imports: [...machineParts, 'node/figures.ts', 'node/fresh-delta.ts', 'node/links.ts', 'node/rights-desk.ts'],
+    imports: [
+      ...machineParts,
+      'node/figures.ts',
+      'node/fresh-delta.ts',
+      'node/input-output.ts',
+      'node/links.ts',
+      'node/rights-desk.ts',
+    ],
     pure: true,
     says: 'All protocols composed into one machine, still a value that you feed.',
   },

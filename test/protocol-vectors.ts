@@ -236,6 +236,14 @@ function frames(): Frame[] {
     { kind: 'sketch', space: id, session: 2, context: bytes(8, 1), from: 0, cells: bytes(4, 1) },
     { kind: 'sketch-ask', space: id, session: 2, more: 16, digests: bytes(8, 1), cells: bytes(4, 1) },
     { kind: 'rights-ask', space: id, key: 'tokens', to: a, amount: 500 },
+    {
+      kind: 'presence',
+      space: id,
+      statements: [
+        { node: nodeA, agent: 'agent-7', version: nowMs, leftMs: 30_000, value: encodeValue({ doing: 't-42' }) },
+        { node: nodeB, agent: 'agent-8', version: nowMs + 1, leftMs: 12_000, value: new Uint8Array(0) },
+      ],
+    },
   ]
 }
 

@@ -199,6 +199,16 @@ export const limits = {
   metricLabelValues: 64,
   /** Deltas of one batch whose way to the disk is traced; those beyond have no such span. A guess: no trace viewer shows more. */
   tracedDeltas: 10_000,
+  /** Encoded bytes of what an agent shows of itself. A guess: a status, a place, what it can do. */
+  presenceBytes: 4096,
+  /** Agents that are present, over all spaces of a node and all nodes that it hears of. A guess. */
+  presences: 10_000,
+  /** Bytes of what they show. */
+  presencesBytes: 8_388_608,
+  /** The longest time that a presence holds without being said again: an hour. */
+  presenceMs: 3_600_000,
+  /** Statements on presence in one frame. */
+  framePresences: 1024,
   /** Bytes of a configuration file and of a key file. A guess: nobody writes so much by hand. */
   configBytes: 262_144,
 } as const

@@ -6,6 +6,9 @@ export type { ClientEvent } from './session.ts'
 export type { ClientSpace, ClientTaken, ClientTransaction, ClientWriteSettings } from './space.ts'
 export type { ClientReceipt } from './receipt.ts'
 export type { ClientWatch } from './watch.ts'
+export type { ClientPresence, ClientPresenceWatch } from './presence.ts'
+export type { PresenceEvent, PresenceWatchOptions, PresentAgent, ShowOptions } from '../node/presence.ts'
+export type { KeepOptions } from '../recipes/keep-present.ts'
 export type {
   AskOptions,
   ClientBudget,

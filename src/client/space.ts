@@ -27,6 +27,7 @@ import {
 import type { AskOptions, ClientAccess, ClientWatchOptions, EntryAnswer, ReadOptions } from './handles.ts'
 import { checkOptions, invalid } from './checks.ts'
 import { checkJson } from './json.ts'
+import { ClientPresence } from './presence.ts'
 import { ClientReceipt } from './receipt.ts'
 import type { WriteAnswer } from './receipt.ts'
 import { reachedIn } from './reached.ts'
@@ -156,6 +157,11 @@ export class ClientSpace<Schemas extends SpaceSchemas = SpaceSchemas> extends Cl
   /** The same space with settings for what is written through the handle that this answers. */
   as(settings: ClientWriteSettings): ClientSpace<Schemas> {
     return new ClientSpace(this.#parts, this.name, { ...this.#settings, ...checkSettings(settings) })
+  }
+
+  /** What agents show of themselves for a while, kept on no disk; this handle's agent may show itself. */
+  get presence(): ClientPresence {
+    return new ClientPresence(this.#parts.session, this.name, this.#settings.agent)
   }
 
   /**

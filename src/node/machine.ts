@@ -5,17 +5,15 @@
  */
 import { AntiEntropy } from '../anti-entropy/anti-entropy.ts'
 import { isOfFork } from '../anti-entropy/exchange.ts'
-import type { Bounds, Report, SessionReport, SyncEvent } from '../anti-entropy/output.ts'
+import type { Bounds, Report } from '../anti-entropy/output.ts'
 import { SkeinError } from '../base/errors.ts'
 import type { Prng } from '../base/prng.ts'
-import type { Row, RowReader } from '../base/rows.ts'
 import { nodeOf } from '../crdt/dot.ts'
 import type { Dot } from '../crdt/dot.ts'
 import { budget } from '../crdt/types/budget.ts'
 import { leavesFromDisk } from '../crdt/types/table.ts'
-import type { Blocker } from '../replica/cut.ts'
 import { Conflicts } from '../replica/conflicts.ts'
-import type { ConflictEvent, ConflictsConfig, WorkflowEvent } from '../replica/conflicts.ts'
+import type { ConflictsConfig } from '../replica/conflicts.ts'
 import { Replica } from '../replica/replica.ts'
 import type { Applied, ReplicaConfig } from '../replica/replica.ts'
 import type { Space } from '../replica/space.ts'
@@ -23,89 +21,19 @@ import { Broadcast } from '../gossip/broadcast.ts'
 import type { BroadcastInput, BroadcastOutput } from '../gossip/broadcast.ts'
 import { Membership } from '../gossip/membership.ts'
 import type { Member, MembershipInput } from '../gossip/membership.ts'
+import { Presence } from '../gossip/presence.ts'
+import type { Present, PresenceInput } from '../gossip/presence.ts'
 import { Roster } from '../gossip/roster.ts'
 import { decodePacket, protocol } from '../wire/codec.ts'
-import type { Deltas, Frame, MemberState, NodeId, Pull, RightsAsk, Run, SpaceId, Spaces } from '../wire/frame.ts'
+import type { Deltas, Frame, NodeId, Pull, RightsAsk, Run, SpaceId, Spaces } from '../wire/frame.ts'
 import type { Figures } from './figures.ts'
 import { FreshDelta } from './fresh-delta.ts'
+import type { Input, MachineEvent, Output } from './input-output.ts'
 import { Links } from './links.ts'
 import type { LinkId, LinkOutput, Peer } from './links.ts'
 import { RightsDesk } from './rights-desk.ts'
 
-export type Input =
-  /** The link is up. */
-  | {
-      readonly kind: 'opened'
-      readonly link: LinkId
-      readonly outgoing: boolean
-      /** Who is at the other end, where the transport has proven it. */
-      readonly node?: NodeId | undefined
-    }
-  /** It is gone, or could not be dialled. */
-  | { readonly kind: 'closed'; readonly link: LinkId }
-  | { readonly kind: 'message'; readonly link: LinkId; readonly bytes: Uint8Array }
-  /** Everything that was sent over it has left. */
-  | { readonly kind: 'drained'; readonly link: LinkId }
-  /** `wakeAt` is reached. */
-  | { readonly kind: 'timer' }
-  /** That batch of the replica is in the store; `durable`: with it, all before is as durable as this node gets. */
-  | { readonly kind: 'stored'; readonly batch: number; readonly durable: boolean }
-  /** All that is in the store is as durable as this node gets: after opening, once it was synced. */
-  | { readonly kind: 'durable' }
-  /** Rows of a scan, asked for by `more`. */
-  | {
-      readonly kind: 'page'
-      readonly scan: number
-      readonly rows: readonly Row[]
-      readonly done: boolean
-      /** The moment of the store that they come from. */
-      readonly snapshot: RowReader
-    }
-  /** The rows of a scan cannot be read. */
-  | { readonly kind: 'page-failed'; readonly scan: number; readonly why: string }
-  /** The replica was written to. */
-  | { readonly kind: 'local' }
-  /** Sixteen fresh random hexadecimal digits, as `renew` asked for. */
-  | { readonly kind: 'incarnation'; readonly incarnation: string }
-  /** The event loop was late by so much: the machine's own sickness. */
-  | { readonly kind: 'lag'; readonly lagMs: number }
-  /** Somebody was heard of in another way than from members: on the local network. */
-  | { readonly kind: 'found'; readonly node: NodeId; readonly address: string }
-  /** Say goodbye to everybody. */
-  | { readonly kind: 'leave' }
-
-export type Output =
-  | LinkOutput
-  /** Rows wait for the disk: take a batch as soon as none is under way. */
-  | { readonly kind: 'persist' }
-  /** Take a snapshot of the store now; its entry rows of that local space number come in pages. */
-  | { readonly kind: 'scan'; readonly scan: number; readonly space: number }
-  | { readonly kind: 'more'; readonly scan: number }
-  | { readonly kind: 'end-scan'; readonly scan: number }
-  /** Another incarnation is needed, from the system's chance: this memory is a copy of one that wrote on. */
-  | { readonly kind: 'renew' }
-  | { readonly kind: 'event'; readonly event: MachineEvent }
-
-export type MachineEvent =
-  | { readonly kind: 'peer'; readonly node: NodeId; readonly state: 'up' | 'down' }
-  /** What is thought of a member. */
-  | { readonly kind: 'member'; readonly member: Member; readonly before: MemberState | undefined }
-  /** A delta of this origin speaks of what its writer cannot have seen: it was applied void. */
-  | { readonly kind: 'void'; readonly space: string; readonly dot: Dot; readonly why: string }
-  /** What anti-entropy found and what it did. */
-  | { readonly kind: 'sync'; readonly event: SyncEvent }
-  | { readonly kind: 'session'; readonly report: SessionReport }
-  /** A peer told what its disk has, or what it holds at all. */
-  | { readonly kind: 'word'; readonly report: Exclude<Report, SessionReport> }
-  /** Deltas that waited for what nobody had. */
-  | { readonly kind: 'dropped'; readonly space: string; readonly dots: readonly Dot[] }
-  /** Logs were over their size and went although these members lack them: they will need the tree. */
-  | { readonly kind: 'pruned'; readonly aboveCut: number; readonly blockers: readonly Blocker[] }
-  /** A conflict came to be on record, got another branch, or was settled. */
-  | { readonly kind: 'conflict'; readonly event: ConflictEvent }
-  | { readonly kind: 'workflow'; readonly event: WorkflowEvent }
-  | { readonly kind: 'failed'; readonly code: string; readonly reason: string }
-  | { readonly kind: 'refused'; readonly code: string; readonly reason: string }
+export type { Input, MachineEvent, Output } from './input-output.ts'
 
 export interface MachineConfig extends ReplicaConfig, Pick<ConflictsConfig, 'abilities'> {
   /** 16 hexadecimal digits: nodes of other fleets are refused. */
@@ -149,6 +77,7 @@ export class Machine {
   readonly replica: Replica
   readonly membership: Membership
   readonly conflicts: Conflicts
+  readonly presence: Presence
   readonly #config: MachineConfig
   readonly #links: Links
   readonly #roster = new Roster()
@@ -212,6 +141,12 @@ export class Machine {
       roster: this.#roster,
       applied: (space, origin) => this.#space(space)?.reach.get(origin) ?? 0,
     })
+    this.presence = new Presence({
+      self: node,
+      members: this.membership,
+      roster: this.#roster,
+      peers: () => this.peers,
+    })
     this.#links = new Links({
       node,
       fleet: config.fleet,
@@ -230,7 +165,7 @@ export class Machine {
   get wakeAt(): number {
     if (this.#isSilent) return Infinity
     const { membership } = this
-    const ours = Math.min(this.#lookAt, this.#links.wakeAt, this.conflicts.wakeAt)
+    const ours = Math.min(this.#lookAt, this.#links.wakeAt, this.conflicts.wakeAt, this.presence.wakeAt)
     return Math.min(ours, membership.wakeAt, this.#broadcast.wakeAt, this.#sync.wakeAt) - this.#aheadMs
   }
 
@@ -308,6 +243,9 @@ export class Machine {
       case 'leave':
         this.#members(input, nowMs)
         break
+      case 'show':
+        this.#present(input.shown, nowMs)
+        break
       case 'found':
         if (input.node !== this.#config.node) this.#links.meet(input.node, input.address)
         break
@@ -381,7 +319,7 @@ export class Machine {
     this.#takeSync(nowMs)
     this.#links.timer(nowMs)
     this.#push(nowMs)
-    this.#takeLinks()
+    if (this.#links.outputs.length > 0) this.#out.push(...this.#links.outputs.splice(0))
     if (this.replica.dirty || this.#sync.isAsked) this.#out.push({ kind: 'persist' })
     const out = this.#out
     this.#out = []
@@ -401,6 +339,7 @@ export class Machine {
     if (nowMs >= this.membership.wakeAt) this.#members({ kind: 'timer' }, nowMs)
     if (nowMs >= this.#broadcast.wakeAt) this.#gossip({ kind: 'timer' }, nowMs)
     if (nowMs >= this.#sync.wakeAt) this.#sync.timer(nowMs)
+    if (nowMs >= this.presence.wakeAt) this.#present({ kind: 'timer' }, nowMs)
     if (nowMs >= this.#lookAt) this.#lookRound(nowMs)
   }
 
@@ -420,6 +359,7 @@ export class Machine {
     this.#event({ kind: 'peer', node, state: 'up' })
     this.#members({ kind: 'met', node, address }, nowMs)
     this.#sync.linkUp(node, nowMs)
+    this.#present({ kind: 'linked', node, incarnation: peer.incarnation }, nowMs)
   }
 
   #down(peer: Peer, nowMs: number): void {
@@ -430,6 +370,7 @@ export class Machine {
     if (member !== undefined) this.#seat(member)
     this.#members({ kind: 'parted', node }, nowMs)
     this.#sync.linkDown(node, nowMs)
+    this.#present({ kind: 'unlinked', node }, nowMs)
     this.#gossip({ kind: 'unlinked', node, failed: false }, nowMs)
   }
 
@@ -473,6 +414,9 @@ export class Machine {
         return this.#pulled(peer, frame)
       case 'rights-ask':
         return this.#asked(peer, frame, nowMs)
+      case 'presence':
+        if (this.#held.has(frame.space)) this.#present({ kind: 'message', from, frame }, nowMs)
+        return
       case 'deltas':
         if (frame.cause === 'push') return this.#deltas(peer, frame, nowMs)
         return this.#synced(from, frame, nowMs)
@@ -502,10 +446,6 @@ export class Machine {
     }
   }
 
-  #takeLinks(): void {
-    if (this.#links.outputs.length > 0) this.#out.push(...this.#links.outputs.splice(0))
-  }
-
   // Members.
 
   #members(input: MembershipInput, nowMs: number): void {
@@ -522,6 +462,7 @@ export class Machine {
           this.#seat(member)
           if (member.state === 'dead' || member.state === 'left') {
             this.#roster.delete(member.node)
+            this.#present({ kind: 'gone', node: member.node }, nowMs)
             // Whatever its link holds back, it will not be read.
             const peer = this.#links.peer(member.node)
             if (peer !== undefined && member.state === 'dead') this.#links.drop(peer.link, nowMs)
@@ -535,6 +476,7 @@ export class Machine {
         case 'forgotten':
           changed = true
           this.#roster.delete(output.node)
+          this.#present({ kind: 'gone', node: output.node }, nowMs)
           break
         case 'probed':
           this.#config.figures?.probed?.(output.node, output.tookMs)
@@ -577,6 +519,7 @@ export class Machine {
       if (now.has(id)) continue
       this.#held.delete(id)
       this.#gossip({ kind: 'drop', space: id }, nowMs)
+      this.#present({ kind: 'drop', space: id }, nowMs)
     }
     const frames = [this.#heldSpaces()]
     for (const peer of this.#links.peers) this.#links.sendAll(peer, frames)
@@ -606,6 +549,7 @@ export class Machine {
     this.replica.cut.holds(peer.node, held)
     this.#sync.holds(peer.node, held)
     this.#sync.greetAll(peer.node)
+    this.#present({ kind: 'holds', node: peer.node, spaces: held }, nowMs)
   }
 
   #space(id: SpaceId): Space | undefined {
@@ -864,6 +808,20 @@ export class Machine {
       return this.#links.fault(peer.link, 'protocol', 'rights are asked for by who is to have them', nowMs)
     }
     this.#guarded(() => this.#rights.asked(peer.node, space, ask, nowMs, this.#wall(nowMs)))
+  }
+
+  // Presence.
+
+  /** Who is there. */
+  present(space: Space, wallMs: number): readonly Present[] {
+    return this.presence.list(space.id, wallMs + this.#aheadMs)
+  }
+
+  #present(input: PresenceInput, nowMs: number): void {
+    for (const output of this.presence.handle(input, nowMs)) {
+      if (output.kind === 'send') this.#links.send(output.to, output.frame)
+      else this.#event({ kind: 'presence', change: output })
+    }
   }
 
   // The rest.

@@ -33,6 +33,7 @@ import type { MachineEvent } from './machine.ts'
 import { Network, refuse } from './network.ts'
 import type { Fault } from './network.ts'
 import { Peers } from './peers.ts'
+import { NodePresence } from './presence.ts'
 import type { Durability } from './receipt.ts'
 import { SpaceHandle, checkName, checkOptions, spaceStatus } from './space-handle.ts'
 import type { SpaceHost, SpaceStatus } from './space-handle.ts'
@@ -124,6 +125,8 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
   readonly peers: Peers
   /** What merging could not settle: listed, watched, decided. */
   readonly conflicts: NodeConflicts
+  /** @internal What agents show of themselves: see `SpaceHandle.presence`. */
+  readonly presence: NodePresence
   /** @internal The protocols, for the parts of a node. */
   readonly machine: Machine
   /** @internal */
@@ -230,6 +233,7 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
       step: () => this.network.wrote(),
       told: (report) => observer?.errand?.(report),
     })
+    this.presence = new NodePresence({ machine, network: this.network, now, readable: () => this.readable() })
     this.fleet = new Fleet({ machine, network: this.network, now, readable: () => this.readable() })
     this.peers = new Peers({
       machine,
@@ -326,6 +330,7 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
     if (space === undefined) return false
     this.#watchers.end(space)
     this.conflicts.tally.ended(name)
+    this.presence.end(space.id)
     const { batch } = this.replica
     this.wrote(batch, 'disk')
     await this.whenStored(batch)
@@ -430,6 +435,7 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
   async #stop(): Promise<void> {
     this.#state = 'closing'
     this.#watchers.end()
+    this.presence.end()
     this.conflicts.end()
     this.#workflow.stop()
     this.fleet.close()
@@ -561,6 +567,7 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
     if (event.kind === 'failed' && this.replica.broken !== undefined) this.#broke(this.replica.broken)
     if (event.kind === 'conflict') this.conflicts.tell(event.event)
     if (event.kind === 'workflow') this.#workflow.event(event.event)
+    if (event.kind === 'presence') return this.presence.changed(event.change)
     this.fleet.event(event)
     this.#config.observer?.event?.(event)
   }

@@ -194,6 +194,7 @@ function told(event: MachineEvent, log: Log, metrics: Metrics): void {
       return log.node.error({ code: event.code }, event.reason)
     case 'refused':
       return log.transport.warn({ code: event.code }, `a peer refused this node: ${event.reason}`)
+    case 'presence':
     case 'word':
     case 'workflow':
       return undefined

@@ -33,6 +33,8 @@ import { entryVersion, readEntry, siblingsOf } from './entry-read.ts'
 import type { EntryRead } from './entry-read.ts'
 import type { Access, CellSibling, WatchOptions } from './handles.ts'
 import type { HistoryItem } from './history.ts'
+import { SpacePresence } from './presence.ts'
+import type { NodePresence } from './presence.ts'
 import { Receipt } from './receipt.ts'
 import type { Commits, Durability } from './receipt.ts'
 import type { Watch } from './watch.ts'
@@ -50,6 +52,7 @@ export interface WriteSettings {
 /** What a space handle needs of its node. */
 export interface SpaceHost extends Commits {
   readonly replica: Replica
+  readonly presence: NodePresence
   readonly settings: { readonly agent: string; readonly durability: Durability }
   now(): number
   /** Throws when the node takes no writes: closed, its disk full, or its store unable to be that durable. */
@@ -215,6 +218,12 @@ export class SpaceHandle<Schemas extends SpaceSchemas = SpaceSchemas> extends Ha
   /** The same space with settings for what is written through the handle that this answers. */
   as(settings: WriteSettings): SpaceHandle<Schemas> {
     return new SpaceHandle(this.#host, this.#space, this.#definition, { ...this.#settings, ...checkSettings(settings) })
+  }
+
+  /** What agents show of themselves for a while, told at once and kept on no disk; this handle's agent may show itself. */
+  get presence(): SpacePresence {
+    const agent = this.#settings.agent ?? this.#host.settings.agent
+    return new SpacePresence(this.#host.presence, this.#space, agent, () => this.#alive())
   }
 
   /**

@@ -66,7 +66,7 @@ const mostWakes = 1_000
 
 /** What a driver needs of a machine. */
 export type Driven = Pick<Machine, 'replica' | 'wakeAt' | 'handle'> &
-  Partial<Pick<Machine, 'askRights' | 'membership' | 'conflicts'>>
+  Partial<Pick<Machine, 'askRights' | 'membership' | 'conflicts' | 'present'>>
 
 /** One run of the process. */
 export interface Life {

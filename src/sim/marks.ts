@@ -45,6 +45,7 @@ export const required: readonly string[] = [
   'write: budget_exceeded',
   'write: claim_held',
   'write: stale_fence',
+  'check: an agent is present',
 ]
 
 export function marksOf(event: MachineEvent): string[] {

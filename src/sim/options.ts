@@ -61,6 +61,8 @@ export interface SimOptions {
   readonly rules: boolean
   /** Nodes tell somebody of what is open. */
   readonly tells: boolean
+  /** Agents show themselves. */
+  readonly presence: boolean
 }
 
 const cheapTypes = ['register', 'record', 'counter', 'set', 'flag', 'log', 'list', 'claim', 'budget'] as const
@@ -138,6 +140,8 @@ export function drawOptions(seed: number, damagedPart: number = 0): SimOptions {
     ambushes: chance.chance(0.4) ? 1 + chance.below(4) : 0,
     rules: prng(seed).fork(21).chance(0.2),
     tells: prng(seed).fork(22).chance(0.5),
+    // The stories of seeds that once failed stay what they were.
+    presence: prng(seed).fork(27).chance(0.15),
   }
   // Snapshots that take a while: many are taken over, through rows, in many pieces, and an entry at a time.
   const slowly = { newcomerSiblings: 0, stagedBytes: 0, foldAtOnce: 1, cellBytes: 100 }
@@ -209,8 +213,21 @@ function actionsOf(options: SimOptions, chance: Prng): Action[] {
     const own = chance.fork(10 + index)
     for (let left = faults[name]; left > 0; left--) actions.push(...faultOf[name](own, options))
   }
+  if (options.presence) actions.push(...shows(options, prng(options.seed).fork(28)))
   assertNodes(actions, nodes)
   return actions.sort((a, b) => a.at - b.at)
+}
+
+function shows({ holders, faultsMs, faults }: SimOptions, chance: Prng): Action[] {
+  return Array.from({ length: 5 + chance.below(40) }, () => {
+    const space = chance.below(holders.length)
+    const node = chance.pick(holders[space] as readonly number[])
+    // Two that are one node say different things of one agent under one version: that ends with its time.
+    const longest = faults.twin > 0 ? 30_000 : 900_000
+    const ttlMs = chance.chance(0.2) ? 0 : 1 + chance.below(chance.chance(0.5) ? 5_000 : longest)
+    const agent = chance.pick(['ann', 'bob', 'cyd'])
+    return { kind: 'show', at: chance.below(faultsMs), chance: chance.uint32(), node, space, agent, ttlMs }
+  })
 }
 
 function assertNodes(actions: readonly Action[], nodes: number): void {

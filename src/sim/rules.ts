@@ -15,6 +15,7 @@ export const rules = {
   claims: 'What a node says to have on its disk, its disk has.',
   conflicts: 'No conflict is lost or made up, and one that is settled stays so until a branch comes that nobody knew.',
   told: 'Somebody is told of each open conflict, and once where nothing goes wrong.',
+  presence: 'What agents show of themselves stays in memory, and in the end all see the same.',
   watchers: 'Whoever watches sees every delta once, or is told of a gap.',
   disks: 'A disk is said to have only what it has had, and what rests on disks waits for them.',
   alarms: 'Damage, forks and broken protocols are told of only where there were any.',

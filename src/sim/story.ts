@@ -26,6 +26,16 @@ export interface WriteAction extends Timed {
   readonly operations: number
 }
 
+/** An agent shows something of itself for a while, or withdraws it. */
+export interface ShowAction extends Timed {
+  readonly kind: 'show'
+  readonly node: number
+  readonly space: number
+  readonly agent: string
+  /** 0: it withdraws. */
+  readonly ttlMs: number
+}
+
 /** The process is killed, the host loses its power, or it is stopped in order; and starts again. */
 export interface CrashAction extends Timed {
   readonly kind: 'crash'
@@ -127,6 +137,7 @@ export interface TwinAction extends Timed {
 
 export type Action =
   | WriteAction
+  | ShowAction
   | CrashAction
   | FreezeAction
   | ClockAction
@@ -144,6 +155,8 @@ export function describe(action: Action): string {
   switch (action.kind) {
     case 'write':
       return `node ${action.node} writes ${action.operations} in space ${action.space}`
+    case 'show':
+      return `node ${action.node}: ${action.agent} shows itself in space ${action.space} for ${action.ttlMs} ms`
     case 'crash':
       return `node ${action.node}: ${action.how}, down for ${action.forMs} ms`
     case 'freeze':

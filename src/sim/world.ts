@@ -22,6 +22,7 @@ import type { NodeId } from '../wire/frame.ts'
 import { Machine } from '../node/machine.ts'
 import type { MachineConfig, MachineEvent } from '../node/machine.ts'
 import type { Checker, Scene } from './checkers/checker.ts'
+import { presenceApart, shownValue } from './checkers/presence.ts'
 import { isCatchingUp, rootOf } from './checkers/equal-vectors.ts'
 import type { Shadows } from './checkers/shadow.ts'
 import { openCases } from './checkers/told.ts'
@@ -37,7 +38,7 @@ import { Network } from './network.ts'
 import type { SimOptions } from './options.ts'
 import type { Rule, Violation } from './rules.ts'
 import { describe } from './story.ts'
-import type { Action, CloneAction, DirectoryAction, Story, TwinAction, WriteAction } from './story.ts'
+import type { Action, CloneAction, DirectoryAction, ShowAction, Story, TwinAction, WriteAction } from './story.ts'
 import { make } from './workload.ts'
 
 /**
@@ -324,6 +325,8 @@ export class World implements HostStage, Scene {
         if (toHex(one.contextDigest()) !== toHex(other.contextDigest())) {
           return `${name}: nodes ${first.index} and ${host.index} have the same vector with other histories`
         }
+        const apart = presenceApart(first, host, name) ?? presenceApart(host, first, name)
+        if (apart !== undefined) return apart
         if (rootOf(one) !== rootOf(other)) return `${name}: the roots of nodes ${first.index} and ${host.index} differ`
       }
     }
@@ -351,7 +354,7 @@ export class World implements HostStage, Scene {
 
   #act(action: Action): void {
     this.#mix(action.at, action.chance)
-    if (action.kind !== 'write') {
+    if (action.kind !== 'write' && action.kind !== 'show') {
       this.tell(() => describe(action))
       this.count(`fault: ${action.kind}${action.kind === 'crash' ? ` (${action.how})` : ''}`)
     }
@@ -360,6 +363,8 @@ export class World implements HostStage, Scene {
         const host = this.hosts[action.node] as Host
         return this.#write(action, host)
       }
+      case 'show':
+        return this.#show(action, this.hosts[action.node] as Host)
       case 'crash': {
         const host = this.hosts[action.node] as Host
         const again = (): void => this.plan(this.now + action.forMs, () => host.start())
@@ -433,6 +438,13 @@ export class World implements HostStage, Scene {
       if (fence <= above) this.violate('fence', `node ${host.index}: ${key} was given under fence ${fence} again`)
     }
     host.receive({ kind: 'local' })
+  }
+
+  #show({ agent, chance, space: index, ttlMs }: ShowAction, host: Host): void {
+    const space = host.replica?.find(this.spaceName(index))
+    if (space === undefined || this.now < host.frozenUntil) return
+    const value = ttlMs === 0 ? new Uint8Array(0) : shownValue(chance)
+    host.receive({ kind: 'show', shown: { kind: 'set', space: space.id, agent, value, ttlMs } })
   }
 
   #deleteSpace(host: Host, name: string): void {

@@ -15,6 +15,7 @@ import { bounded } from './fields.ts'
 import type { FrameCodec, FrameCodecs } from './fields.ts'
 import type { Frame } from './frame.ts'
 import { memberFrames, protocol } from './member-frames.ts'
+import { presenceFrames } from './presence-frames.ts'
 import { syncFrames } from './sync-frames.ts'
 
 /** Why the rest of a packet was not read: the sender's fault, to be counted against it. */
@@ -33,7 +34,12 @@ export interface Decoded {
 
 export { protocol }
 
-export const frameCodecs: FrameCodecs<Frame['kind']> = { ...memberFrames, ...deltaFrames, ...syncFrames }
+export const frameCodecs: FrameCodecs<Frame['kind']> = {
+  ...memberFrames,
+  ...deltaFrames,
+  ...syncFrames,
+  ...presenceFrames,
+}
 
 const byCode: readonly (FrameCodec<Frame> | undefined)[] = tableOf(Object.values(frameCodecs) as FrameCodec<Frame>[])
 

@@ -333,6 +333,25 @@ export interface RightsAsk {
   readonly amount: number
 }
 
+/** What an agent shows of itself at a node, for a while. It is in no delta, no vector and on no disk. */
+export interface PresenceStatement {
+  readonly node: NodeId
+  readonly agent: string
+  /** Of two statements about one agent at one node the higher is the newer. */
+  readonly version: number
+  /** For how long it still holds, as its sender sees it: no two clocks need agree. */
+  readonly leftMs: number
+  /** A value in its canonical form; empty: the agent is not there any more. */
+  readonly value: Uint8Array
+}
+
+/** Who is there in a space: what is new, or what somebody may not have heard. */
+export interface PresenceFrame {
+  readonly kind: 'presence'
+  readonly space: SpaceId
+  readonly statements: readonly PresenceStatement[]
+}
+
 export type Frame =
   | Hello
   | Refuse
@@ -358,3 +377,4 @@ export type Frame =
   | SketchFrame
   | SketchAsk
   | RightsAsk
+  | PresenceFrame

@@ -1,6 +1,7 @@
 /** Arbitrary frames of every kind, in the form that decoding gives: sets of dots in the order of their origins. */
 import fc from 'fast-check'
 import { toHex } from '../base/bytes.ts'
+import { encodeValue } from '../base/msgpack.ts'
 import type { Dot, OriginId } from '../crdt/dot.ts'
 import type { Fork, Frame, Head, HeldSpace, MemberStatement, NodeId, Run, SpaceId } from './frame.ts'
 import { spaceIdOf } from './names.ts'
@@ -217,6 +218,20 @@ export const framesOfKind: Kinds = {
     more: count,
     digests: eights(3),
     cells: anyBytes(40),
+  }),
+  presence: fc.record({
+    kind: fc.constant('presence'),
+    space,
+    statements: fc.array(
+      fc.record({
+        node,
+        agent: text(20),
+        version: count,
+        leftMs: fc.nat(3_600_000),
+        value: fc.oneof(fc.constant(new Uint8Array(0)), text(20).map(encodeValue)),
+      }),
+      { maxLength: 4 },
+    ),
   }),
   'rights-ask': fc.record({ kind: fc.constant('rights-ask'), space, key: text(30), to: origin, amount: count }),
 }

@@ -16,7 +16,7 @@ export interface Ask {
   readonly [name: string]: unknown
 }
 
-type Kind = 'text' | 'whole' | 'number' | 'truth' | 'texts' | 'owner' | 'choice' | 'operation' | 'operations'
+type Kind = 'any' | 'text' | 'whole' | 'number' | 'truth' | 'texts' | 'owner' | 'choice' | 'operation' | 'operations'
 
 interface Call {
   /** Answers the request when its arguments are of their kinds; throws otherwise. */
@@ -25,6 +25,7 @@ interface Call {
 }
 
 const isOfKind: Readonly<Record<Kind, (value: unknown) => boolean>> = {
+  any: () => true,
   text: (value) => typeof value === 'string',
   whole: (value) => typeof value === 'number' && Number.isSafeInteger(value) && value >= 0,
   number: (value) => typeof value === 'number',
@@ -41,6 +42,7 @@ const isOfKind: Readonly<Record<Kind, (value: unknown) => boolean>> = {
 }
 
 const said: Readonly<Record<Kind, string>> = {
+  any: 'a value',
   text: 'a string',
   whole: 'a whole number from 0',
   number: 'a number',
@@ -174,6 +176,15 @@ export const calls: Readonly<Record<string, Call>> = {
   history: call({ space: 'text', key: 'text' }, paged, (service, caller, ask) => {
     const { space, key } = ask as Ask & Asked
     return service.history(caller, space, key, { limit: limitOf(ask), cursor: text(ask['cursor']) })
+  }),
+  present: call({ space: 'text' }, {}, (service, caller, ask) => ({
+    present: service.present(caller, (ask as Ask & Asked).space),
+  })),
+  show: call({ space: 'text' }, { agent: 'text', value: 'any', ttlMs: 'whole' }, (service, caller, ask) => {
+    const ttlMs = whole(ask['ttlMs'])
+    const options = ttlMs === undefined ? {} : { ttlMs }
+    service.show(caller, (ask as Ask & Asked).space, text(ask['agent']), ask['value'], options)
+    return { shown: ask['value'] !== undefined }
   }),
   spaces: call({}, {}, (service, caller) => ({ spaces: service.spaces(caller) })),
   visibility: call({ space: 'text', token: 'text' }, { wait: 'text', timeoutMs: 'whole' }, (service, caller, ask) => {

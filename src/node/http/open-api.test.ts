@@ -58,6 +58,13 @@ const examples: Readonly<Record<string, { readonly path: string; readonly asking
   'GET /v1/conflicts/watch': { path: '/v1/conflicts/watch?space=s' },
   'GET /v1/audit': { path: '/v1/audit?space=s&limit=1&after=0' },
   'GET /v1/audit/verify': { path: '/v1/audit/verify' },
+  'GET /v1/watch/presence': { path: '/v1/watch/presence?space=s' },
+  'GET /v1/spaces/{space}/presence': { path: '/v1/spaces/s/presence' },
+  'PUT /v1/spaces/{space}/presence/{agent}': {
+    path: '/v1/spaces/s/presence/ann',
+    asking: { body: { value: { doing: 't-1' }, ttlMs: 1000 } },
+  },
+  'DELETE /v1/spaces/{space}/presence/{agent}': { path: '/v1/spaces/s/presence/ann' },
   'GET /v1/status': { path: '/v1/status' },
   'GET /v1/peers': { path: '/v1/peers' },
   'POST /v1/sync': { path: '/v1/sync' },
@@ -99,7 +106,7 @@ test('every route of the document answers, and by its schema', async () => {
   for (const [name, route] of described) {
     const [method = ''] = name.split(' ')
     const { path, asking = {} } = filled(examples[name] as (typeof examples)[string])
-    if (name.endsWith('/watch')) {
+    if (name.endsWith('/watch') || name.startsWith('GET /v1/watch')) {
       const stop = new AbortController()
       const answer = await fetch(it.server.url + path, { signal: stop.signal })
       expect(answer.status).toBe(200)

@@ -11,11 +11,12 @@ import type { Value } from '../../base/value.ts'
 import { covers } from '../../crdt/dot.ts'
 import type { HistoryItem } from '../history.ts'
 import type { SkeinNode } from '../node.ts'
+import type { PresenceEvent, PresentAgent, ShowOptions } from '../presence.ts'
 import type { Durability, Receipt } from '../receipt.ts'
 import { checkKey, checkName } from '../space-handle.ts'
 import type { SpaceHandle, SpaceStatus, Transaction, WriteSettings } from '../space-handle.ts'
 import type { Watch } from '../watch.ts'
-import { agentOf, mayAnywhere, must, mustEverywhere } from '../security/caller.ts'
+import { agentOf, mayAnywhere, must, mustEverywhere, mustSomewhere } from '../security/caller.ts'
 import type { Caller, Right } from '../security/caller.ts'
 import { ConflictDesk } from './conflict-desk.ts'
 import { fleetOf } from './fleet-view.ts'
@@ -309,6 +310,34 @@ export class Service {
     return key === undefined ? handle.watch({ prefix, ...rest }) : handle.watchKey(key, rest)
   }
 
+  // Presence
+
+  present(caller: Caller, space: string): readonly PresentAgent<unknown>[] {
+    mustSomewhere(caller, 'read', space)
+    const present = this.#known(space).presence.list()
+    return present.map((one) => ({ ...one, value: jsonOf(one.value) }))
+  }
+
+  /** Nothing: the agent is not there any more. */
+  show(caller: Caller, space: string, agent: string | undefined, value: unknown, options: ShowOptions): void {
+    mustSomewhere(caller, 'write', space)
+    checkName(space, 'space name', limits.spaceNameBytes)
+    if (agent !== undefined) checkName(agent, 'agent name', limits.agentBytes)
+    const as = agentOf(caller, agent) ?? this.node.settings.agent
+    if (value === undefined) {
+      if (this.node.replica.find(space) !== undefined) this.#known(space).as({ agent: as }).presence.clear()
+    } else
+      this.#writable(space)
+        .as({ agent: as })
+        .presence.set(value as Value, options)
+  }
+
+  /** Watching begins with this call. */
+  watchPresence(caller: Caller, space: string, signal: AbortSignal): AsyncIterable<PresenceEvent<unknown>> {
+    mustSomewhere(caller, 'read', space)
+    return inJson(this.#known(space).presence.watch({ signal }))
+  }
+
   // Spaces
 
   spaces(caller: Caller): SpaceStatus[] {
@@ -424,6 +453,10 @@ export class Service {
       throw new SkeinError('too_large', `a node holds at most ${limits.spaces} spaces`, { limit: limits.spaces })
     }
   }
+}
+
+async function* inJson(events: AsyncIterable<PresenceEvent>): AsyncGenerator<PresenceEvent<unknown>, void, void> {
+  for await (const event of events) yield jsonOf(event) as PresenceEvent<unknown>
 }
 
 function mayIn(caller: Caller, space: string): boolean {

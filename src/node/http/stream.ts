@@ -261,8 +261,12 @@ class Connection {
     this.#tellIdle()
   }
 
-  #watch(caller: Caller, id: number, ask: Ask): { readonly watching: true; readonly token: string } {
-    const { space, prefix, key, since } = watchArguments(ask)
+  #watch(caller: Caller, id: number, ask: Ask): { readonly watching: true; readonly token?: string } {
+    const { space, prefix, key, since, presence } = watchArguments(ask)
+    if (presence) {
+      this.#begun(id, (signal) => this.#service.watchPresence(caller, space, signal))
+      return { watching: true }
+    }
     const { token } = this.#begun(id, (signal) => this.#service.watch(caller, space, { prefix, key, since, signal }))
     return { watching: true, token }
   }
@@ -427,8 +431,10 @@ function watchArguments(ask: Ask): {
   readonly prefix: string | undefined
   readonly key: string | undefined
   readonly since: string | undefined
+  /** Agents that come and go, rather than entries. */
+  readonly presence: boolean
 } {
-  const { id: _id, do: _do, space, prefix, key, since, ...others } = ask
+  const { id: _id, do: _do, space, prefix, key, since, presence = false, ...others } = ask
   const [unknown] = Object.keys(others)
   if (unknown !== undefined)
     throw new SkeinError('invalid_argument', `watch takes no ${unknown}`, { argument: unknown })
@@ -442,7 +448,11 @@ function watchArguments(ask: Ask): {
   if (under !== undefined && one !== undefined) {
     throw new SkeinError('invalid_argument', 'prefix and key exclude each other', { argument: 'key' })
   }
-  return { space: named, prefix: under, key: one, since: text(since, 'since') }
+  const isOfEntries = under !== undefined || one !== undefined || since !== undefined
+  if (typeof presence !== 'boolean' || (presence && isOfEntries)) {
+    throw new SkeinError('invalid_argument', 'presence is true, and excludes the others', { argument: 'presence' })
+  }
+  return { space: named, prefix: under, key: one, since: text(since, 'since'), presence }
 }
 
 /** Before the upgrade it is still HTTP. */

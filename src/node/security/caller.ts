@@ -42,6 +42,15 @@ export function mayAnywhere(caller: Caller, right: Right): boolean {
   return caller.grants === undefined || caller.grants.some((grant) => grant.rights.includes(right))
 }
 
+/** Any of the keys of a space will do: for what is about the space and is no key. */
+export function mustSomewhere(caller: Caller, right: Right, space: string): void {
+  const isGranted = caller.grants?.some(
+    (grant) => grant.rights.includes(right) && (grant.space === '*' || grant.space === space),
+  )
+  if (isGranted !== false) return
+  throw new SkeinError('forbidden', `this token has no right to ${right} space ${space}`, { right, space })
+}
+
 /** For a range of keys: the whole range must be allowed. */
 export function must(caller: Caller, right: Right, space: string, key: string = ''): void {
   if (may(caller, right, space, key)) return

@@ -11,6 +11,7 @@ import { claimsOfDisk } from './claims-of-disk.ts'
 import { equalVectors } from './equal-vectors.ts'
 import { expiry } from './expiry.ts'
 import { noResurrection } from './no-resurrection.ts'
+import { presence } from './presence.ts'
 import { Shadows } from './shadow.ts'
 import { toldOnce } from './told.ts'
 
@@ -30,6 +31,7 @@ export function makeCheckers(scene: Scene): { readonly shadows: Shadows; readonl
     claimsOfDisk(scene),
     conflictsOnRecord(scene),
     toldOnce(scene),
+    presence(scene),
   ]
   return { shadows, all }
 }

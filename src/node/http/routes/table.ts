@@ -6,6 +6,7 @@ import { conflictRoutes } from './conflicts.ts'
 import { entryRoutes } from './entries.ts'
 import { fleetRoutes } from './fleet.ts'
 import { peerRoutes } from './peers.ts'
+import { presenceRoutes } from './presence.ts'
 import { probeRoutes } from './probes.ts'
 import { spaceRoutes } from './spaces.ts'
 import { watchRoutes } from './watch.ts'
@@ -13,6 +14,7 @@ import { watchRoutes } from './watch.ts'
 export const routes: readonly Route[] = [
   ...spaceRoutes,
   ...entryRoutes,
+  ...presenceRoutes,
   ...watchRoutes,
   ...conflictRoutes,
   ...auditRoutes,

@@ -2,6 +2,7 @@
 import { SkeinError } from '../../../base/errors.ts'
 import type { WatchEvent } from '../../watch.ts'
 import type { ServerSent } from '../events.ts'
+import type { PresenceEvent } from '../../presence.ts'
 import { taken, textOf } from '../route.ts'
 import type { Route } from '../route.ts'
 import { text } from '../schemas.ts'
@@ -37,8 +38,28 @@ export const watchRoutes: readonly Route[] = [
       return taken
     },
   },
+  {
+    method: 'GET',
+    path: '/v1/watch/presence',
+    says: 'Who is there in a space, and who comes and goes, as server-sent events. There is nothing to resume: it begins with `all`.',
+    query: { space: text },
+    required: ['space'],
+    answers: {
+      200: { says: 'Events: `all`, `here`, `gone` and, before the server goes, `end`.', media: 'text/event-stream' },
+    },
+    codes: ['invalid_key', 'not_found'],
+    handle({ service, caller, query, reply, events, recheck }) {
+      const space = textOf(query['space']) ?? ''
+      events.send(reply, (signal) => present(service.watchPresence(caller, space, signal)), recheck)
+      return taken
+    },
+  },
 ]
 
 async function* sent(events: AsyncIterable<WatchEvent>): AsyncGenerator<ServerSent, void, void> {
   for await (const event of events) yield { name: event.kind, id: event.token, data: event }
+}
+
+async function* present(events: AsyncIterable<PresenceEvent<unknown>>): AsyncGenerator<ServerSent, void, void> {
+  for await (const event of events) yield { name: event.kind, data: event }
 }
