@@ -53,6 +53,7 @@ function recording(store: Store, batches: Operation[][]): Store {
     },
     snapshot: () => store.snapshot(),
     scrub: (options) => store.scrub(options),
+    compact: () => store.compact(),
     close: () => store.close(),
     [Symbol.asyncDispose]: () => store.close(),
     batch() {

@@ -76,6 +76,9 @@ export type { Durability, Receipt } from './node/receipt.ts'
 export type { HistoryChange, HistoryItem } from './node/history.ts'
 export type { EntryChanged, Watch, WatchEvent, WatchGap } from './node/watch.ts'
 
+// Purging
+export type { PurgeReport } from './node/purges.ts'
+
 // Presence
 export type {
   PresenceEvent,

@@ -101,6 +101,7 @@ test('[A1] the exported names are the reviewed ones', async () => {
     'PresentAgent',
     'Proposal',
     'ProposeOptions',
+    'PurgeReport',
     'ReachOptions',
     'Read',
     'Receipt',

@@ -227,6 +227,64 @@ test('three nodes under one key: a write is everywhere, and each can say who has
   await stranger.stop()
 })
 
+test('[PU1] a purged value is in no file of three nodes, nor of one that was away and comes back', async () => {
+  await said(['key', 'new', 'purge.key'])
+  const own = ['--fleet-key-file', join(dir, 'purge.key'), '--durability', 'os']
+  const start = (name: string, ...more: string[]): Promise<Daemon> =>
+    daemon(['--dir', join(dir, name), ...own, ...more])
+  await using a = await start('p1')
+  const join_ = ['--join', a.ready.listen[0] ?? '']
+  await using b = await start('p2', ...join_)
+  await using c = await start('p3', ...join_)
+  const away = await start('p4', ...join_)
+  const [atA, atB] = [a, b].map(({ ready }) => ({ environment: { SKEIN_NODE: ready.http } }))
+  const secrets = ['hunter-2-horse-battery', 'staple-9-gauge-wire']
+  const inFiles = async (name: string): Promise<string[]> => {
+    let bytes = ''
+    for (const file of await readdir(join(dir, name), { recursive: true, withFileTypes: true })) {
+      if (file.isFile()) bytes += await readFile(join(file.parentPath, file.name), 'latin1')
+    }
+    return [...secrets, 'harmless'].filter((text) => bytes.includes(text))
+  }
+  while (((await json(['peers'], atA)) as { linked: boolean }[]).filter(({ linked }) => linked).length < 3);
+  await said(['set', 'tasks', 't-1', `note=${secrets[0]}`, '--wait', 'peers:3'], atA)
+  await said(['set', 'tasks', 't-1', `note=${secrets[1]}`, '--wait', 'peers:3'], atB)
+  await said(['set', 'tasks', 't-2', 'note=harmless', '--wait', 'peers:3'], atB)
+  for (const name of ['p1', 'p2', 'p3', 'p4']) expect(await inFiles(name), name).toEqual([...secrets, 'harmless'])
+  await away.stop()
+
+  const report = (await json(['purge', 'tasks', 't-1', '--reason', 'leaked'], atB)) as Record<string, string[]>
+  expect(report['waiting']).toEqual([])
+  expect(report['done']?.toSorted()).toEqual([a, b, c].map(({ ready }) => ready.node).toSorted())
+  for (const name of ['p1', 'p2', 'p3']) expect(await inFiles(name), name).toEqual(['harmless'])
+  expect(await inFiles('p4')).toEqual([...secrets, 'harmless'])
+
+  expect((await run(['get', 'tasks', 't-1'], atA)).code).toBe(1)
+  expect(await json(['get', 'tasks', 't-2'], atA)).toMatchObject({ value: { note: 'harmless' } })
+  const history = (await json(['log', 'tasks', 't-1'], atA)) as { purged?: true; changes: unknown[]; reason?: string }[]
+  expect(history.map(({ purged, changes, reason }) => [purged, changes, reason])).toEqual([
+    [true, [], undefined],
+    [true, [], undefined],
+    [undefined, [], 'leaked'],
+  ])
+  expect(await said(['log', 'tasks', 't-1'], atA)).toContain('(purged)')
+
+  // Who was away hears of it, and does it; who is new gets nothing of it; and all are proven equal.
+  await using back = await start('p4', ...join_)
+  await using fresh = await start('p5', ...join_)
+  while (((await json(['peers'], atA)) as { linked: boolean }[]).filter(({ linked }) => linked).length < 4);
+  const status = async (): Promise<{ done: string[]; waiting: string[] }> =>
+    JSON.parse((await run(['purge', 'tasks', 't-1', '--status', '--json'], atA)).out) as {
+      done: string[]
+      waiting: string[]
+    }
+  while (!(await status()).done.includes(back.ready.node) || !(await status()).done.includes(fresh.ready.node));
+  expect(await inFiles('p4')).toEqual(['harmless'])
+  expect(await inFiles('p5')).toEqual(['harmless'])
+  expect(await json(['verify', 'tasks'], atB)).toMatchObject({ equal: true })
+  expect((await run(['purge', 'nobody', 't-1'], atA)).err).toMatch(/^not_found: /)
+}, 120_000)
+
 test('the fleet key is changed in three steps, and never half', async () => {
   await said(['key', 'new', 'old.key'])
   const before = await readFile(join(dir, 'old.key'), 'utf8')

@@ -44,11 +44,24 @@ export function threadKey(id: string): string {
   return threadPrefix + id
 }
 
+/** What was purged: an entry for each key that ever was. */
+export const purgePrefix = '\u0000purge/'
+
+export function purgeKey(key: string): string {
+  return purgePrefix + digestOf(key)
+}
+
 /** They stand in no table of types: whoever does not know them keeps their cells as they are. */
-export const systemTypes: { readonly rules: TypeId; readonly case: TypeId; readonly queue: TypeId } = {
+export const systemTypes: {
+  readonly rules: TypeId
+  readonly case: TypeId
+  readonly queue: TypeId
+  readonly purge: TypeId
+} = {
   rules: 200,
   case: 201,
   queue: 202,
+  purge: 203,
 }
 
 /** 32 hexadecimal digits that name a value, the same everywhere. */

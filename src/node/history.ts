@@ -26,6 +26,8 @@ export interface HistoryItem {
   readonly reason: string | undefined
   /** The entry, or all of one type in it, was cleared. */
   readonly cleared: boolean
+  /** What it wrote here was purged: a leaked value, or what had to be forgotten. */
+  readonly purged?: true
   readonly changes: readonly HistoryChange[]
 }
 
@@ -36,7 +38,7 @@ export async function historyOf(space: Space, key: string, giveWay: () => Promis
   for (const log of space.logs.values()) {
     for (let seq = log.floor; seq <= log.seq; seq++) {
       if (seq % 512 === 0) await giveWay()
-      const entry = log.entry(seq)
+      const entry = log.remains(seq)
       // The key stands in the bytes as it is: most deltas are passed over without being decoded.
       if (entry === undefined || !contains(entry.body, needle)) continue
       const delta = decodeDelta(log.origin, seq, entry.body)
@@ -48,7 +50,8 @@ export async function historyOf(space: Space, key: string, giveWay: () => Promis
         at: timeToMs(delta.time),
         agent: delta.agent,
         reason: delta.reason,
-        cleared,
+        cleared: cleared && !entry.isPurged,
+        ...(entry.isPurged && cleared && { purged: true as const }),
         changes: writes.map((write) => ({
           type: typeOf(write.type)?.name ?? `unknown ${write.type}`,
           path: pathValue(write.path),

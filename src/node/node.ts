@@ -34,6 +34,7 @@ import { Network, refuse } from './network.ts'
 import type { Fault } from './network.ts'
 import { Peers } from './peers.ts'
 import { NodePresence } from './presence.ts'
+import { Purges } from './purges.ts'
 import type { Durability } from './receipt.ts'
 import { SpaceHandle, checkName, checkOptions, spaceStatus } from './space-handle.ts'
 import type { SpaceHost, SpaceStatus } from './space-handle.ts'
@@ -127,6 +128,8 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
   readonly conflicts: NodeConflicts
   /** @internal What agents show of themselves: see `SpaceHandle.presence`. */
   readonly presence: NodePresence
+  /** @internal See `SpaceHandle.purge`. */
+  readonly purges: Purges
   /** @internal The protocols, for the parts of a node. */
   readonly machine: Machine
   /** @internal */
@@ -167,7 +170,10 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
       ...(observer && { figures: observer }),
       abilities: abilitiesOf(config.workflow ?? noEndpoints),
       applied: (event) => this.#applied(event),
-      merged: (space) => this.#watchers.merged(space),
+      merged: (space) => {
+        this.#watchers.merged(space)
+        this.purges.merged(space)
+      },
     })
     this.replica = this.machine.replica
     this.#watchers = new Watchers(id, this.replica, {
@@ -235,6 +241,19 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
     })
     this.presence = new NodePresence({ machine, network: this.network, now, readable: () => this.readable() })
     this.fleet = new Fleet({ machine, network: this.network, now, readable: () => this.readable() })
+    this.purges = new Purges({
+      id,
+      replica: this.replica,
+      store,
+      conflicts: this.conflicts,
+      holders: (space) => machine.holders(space).map(({ node }) => node),
+      keys: (space, prefix) => this.#keys(space, prefix),
+      isOpen: () => this.#state === 'open',
+      now,
+      writable: () => this.writable(),
+      wrote: (batch) => this.wrote(batch, 'os'),
+      flush: () => this.flush(),
+    })
     this.peers = new Peers({
       machine,
       fleet: this.fleet,
@@ -299,6 +318,7 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
     // What was written before the opening need not be on the disk yet, and peers will count on it.
     await node.#commits.sync()
     await node.#chores.start()
+    await node.purges.start()
     return node
   }
 
@@ -442,6 +462,7 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
     try {
       // What the last writes still have to tell goes before the goodbye.
       this.network.feed({ kind: 'local' })
+      await this.purges.stop()
       await this.#commits.close()
     } finally {
       await this.network.stop()
@@ -548,6 +569,10 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
     for (const key of waiting.slice(next)) yield space.entry(key)
   }
 
+  async *#keys(space: Space, prefix: string): AsyncGenerator<string, void, void> {
+    for await (const { key } of this.entries(space, prefix, '')) yield key
+  }
+
   /** Watching begins with this call, not with the first read. */
   watch(space: Space, prefix: string, exact: boolean, options: WatchOptions): Watch {
     this.readable()
@@ -559,6 +584,7 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
   #applied(event: Applied): void {
     this.#chores.look(event.space)
     this.#watchers.applied(event)
+    this.purges.applied(event)
     this.#config.observer?.applied?.(event, this.replica.batch)
   }
 

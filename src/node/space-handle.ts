@@ -33,6 +33,8 @@ import { entryVersion, readEntry, siblingsOf } from './entry-read.ts'
 import type { EntryRead } from './entry-read.ts'
 import type { Access, CellSibling, WatchOptions } from './handles.ts'
 import type { HistoryItem } from './history.ts'
+import type { PurgeReport, Purges } from './purges.ts'
+import type { ReachOptions } from './fleet.ts'
 import { SpacePresence } from './presence.ts'
 import type { NodePresence } from './presence.ts'
 import { Receipt } from './receipt.ts'
@@ -53,6 +55,7 @@ export interface WriteSettings {
 export interface SpaceHost extends Commits {
   readonly replica: Replica
   readonly presence: NodePresence
+  readonly purges: Purges
   readonly settings: { readonly agent: string; readonly durability: Durability }
   now(): number
   /** Throws when the node takes no writes: closed, its disk full, or its store unable to be that durable. */
@@ -340,6 +343,26 @@ export class SpaceHandle<Schemas extends SpaceSchemas = SpaceSchemas> extends Ha
 
   history(key: string): Promise<readonly HistoryItem[]> {
     return this.access.history(checkKey(key))
+  }
+
+  /**
+   * Deletes an entry and takes all that was ever written to it, as far as this node has seen it, out of logs, histories and
+   * files: here, and at every node that holds the space as soon as it hears of it. Resolves when all living members
+   * have said so or the time is over, and says who has not. Unlike a deletion, and like no other write, it cannot be undone.
+   */
+  async purge(key: string, options: ReachOptions = {}): Promise<PurgeReport> {
+    this.#alive()
+    checkOptions(options, ['timeoutMs', 'signal'])
+    const { purges, settings } = this.#host
+    const { agent = settings.agent, reason } = this.#settings
+    await purges.purge(this.#space, checkKey(key), reason, agent)
+    return purges.everywhere(this.#space, key, options)
+  }
+
+  /** Who has carried out the purges of an entry. */
+  purged(key: string): PurgeReport {
+    this.#alive()
+    return this.#host.purges.status(this.#space, checkKey(key))
   }
 
   /** Where the space stands: counts, and the root that equal replicas share. */

@@ -102,7 +102,7 @@ export class Watchers {
     const found: { place: number; delta: Delta }[] = []
     for (const log of space.logs.values()) {
       for (let seq = log.seq; seq > 0; seq--) {
-        const entry = log.entry(seq)
+        const entry = log.remains(seq)
         if (entry === undefined || entry.place <= from) break
         if (entry.place <= until) found.push({ place: entry.place, delta: decodeDelta(log.origin, seq, entry.body) })
         if (found.length % 512 === 511) await nextTurn()

@@ -37,6 +37,8 @@ export class EvidenceRows {
   readonly #rows: RowReader
   #waiting: Evidence[] = []
   #flushed = 0
+  /** Rows that let go of what they kept. */
+  readonly #emptied = new Map<number, Evidence>()
 
   constructor(space: number, rows: RowReader) {
     this.#space = space
@@ -57,7 +59,23 @@ export class EvidenceRows {
     return [...found, ...this.#waiting.slice(this.#flushed)]
   }
 
+  /** Lets go of the losing deltas of what `isConcerned` names; that there was a fork stays known. Answers whether any was. */
+  forget(isConcerned: (evidence: Evidence) => boolean): boolean {
+    let isAny = false
+    for (let number = 0; number < limits.forkEvidence; number++) {
+      const bytes = this.#rows.get(this.#key(number))
+      if (bytes === undefined) break
+      const evidence = decode(bytes)
+      if (evidence.bodies.length === 0 || !isConcerned(evidence)) continue
+      this.#emptied.set(number, { ...evidence, bodies: [] })
+      isAny = true
+    }
+    return isAny
+  }
+
   flush(sink: RowSink): void {
+    for (const [number, evidence] of this.#emptied) sink.put(this.#key(number), encode(evidence))
+    this.#emptied.clear()
     if (this.#waiting.length === this.#flushed) return
     let number = 0
     while (number < limits.forkEvidence && this.#rows.get(this.#key(number)) !== undefined) number++

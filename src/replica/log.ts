@@ -5,6 +5,8 @@
  * Pruning works on segments of 256 deltas, so that it needs to read nothing: a segment remembers its size and the time
  * of its last delta.
  *
+ * Of a delta whose values were purged the log keeps what is left: it is not the delta any more, and is given to nobody.
+ *
  * Of an origin that was taken over from a snapshot there is no log, but the *trail*: chain hashes from before its head, as
  * far as the giver could show them. Without it a fork whose losing side comes later would be merged unseen.
  */
@@ -40,6 +42,9 @@ export interface LogEntry {
   readonly place: number
   readonly body: Uint8Array
 }
+
+/** Between the place and what is left of a delta that was purged: no delta begins so. */
+const purgedMark = 0xc0
 
 /** Where a replica stands with an origin. */
 export interface Stand {
@@ -115,6 +120,9 @@ export class OriginLog implements Dot {
   /** What is not on the disk yet; the row is read when somebody asks, which is seldom. */
   #trail: Trail | undefined = undefined
   #trailTaken = false
+  /** What is left of stored deltas that were purged, until the disk has it; and what of that is under way. */
+  readonly #purged = new Map<number, LogEntry>()
+  #purging: number[] = []
 
   constructor(home: LogHome, origin: OriginId) {
     this.#home = home
@@ -144,17 +152,38 @@ export class OriginLog implements Dot {
     segment.time = time
   }
 
-  /** A delta of the log, or undefined below the floor or beyond the head. */
+  /** A delta of the log, or undefined below the floor, beyond the head, or where it was purged. */
   entry(seq: number): LogEntry | undefined {
+    const row = this.#row(seq)
+    return row?.isPurged === true ? undefined : row
+  }
+
+  /** What the log tells of a delta: itself, or what is left of it. For people and for links, not for replicas. */
+  remains(seq: number): (LogEntry & { readonly isPurged: boolean }) | undefined {
+    return this.#row(seq)
+  }
+
+  #row(seq: number): (LogEntry & { readonly isPurged: boolean }) | undefined {
     if (seq < this.floor || seq > this.seq) return undefined
+    const purged = this.#purged.get(seq)
+    if (purged !== undefined) return { ...purged, isPurged: true }
     const at = seq - (this.seq - this.#waiting.length) - 1
     const waiting = this.#waiting[at]
-    if (waiting !== undefined) return { place: this.#places[at] as number, body: waiting }
+    if (waiting !== undefined) return { place: this.#places[at] as number, body: waiting, isPurged: false }
     const bytes = this.#home.rows.get(this.#logKey(seq))
     if (bytes === undefined) return undefined
     const reader = new Reader(bytes)
     const place = reader.uint()
-    return { place, body: bytes.subarray(reader.at) }
+    const isPurged = bytes[reader.at] === purgedMark
+    return { place, body: bytes.subarray(reader.at + (isPurged ? 1 : 0)), isPurged }
+  }
+
+  /** Only these bytes are left of a stored delta. They begin as it does: with its time and link. */
+  purge(seq: number, left: Uint8Array): void {
+    const row = this.#row(seq)
+    assert(row !== undefined && seq <= this.storedSeq, 'only what is in the store is purged')
+    this.#purged.set(seq, { place: row.place, body: left })
+    this.dirty = true
   }
 
   get storedSeq(): number {
@@ -165,7 +194,7 @@ export class OriginLog implements Dot {
   linkAt(seq: number): Uint8Array | undefined {
     if (seq === this.seq) return linkOf(this.chain).slice()
     if (seq === 0) return linkOf(startChain(this.#home.name, this.#home.generation, this.origin)).slice()
-    const next = this.entry(seq + 1)
+    const next = this.#row(seq + 1)
     return next === undefined ? this.#linkOnTrail(seq) : linkIn(next.body)
   }
 
@@ -210,6 +239,7 @@ export class OriginLog implements Dot {
     this.#doomed.push(...this.#segments)
     this.#segments = []
     this.#closed = []
+    this.#purged.clear()
     this.#waiting.length = 0
     this.#places.length = 0
     this.#taken = 0
@@ -263,15 +293,15 @@ export class OriginLog implements Dot {
       sink.del(this.#segmentKey(segment.first))
     }
     this.#doomed = []
+    for (const [seq, { place, body }] of this.#purged) {
+      this.#purging.push(seq)
+      if (seq >= this.floor) this.#put(sink, seq, place, body, true)
+    }
     const first = this.seq - this.#waiting.length + 1
     for (; this.#taken < this.#waiting.length; this.#taken++) {
       const seq = first + this.#taken
       if (seq < this.floor) continue
-      row.rewind()
-      row.begin()
-      row.number(this.#places[this.#taken] as number)
-      row.raw(this.#waiting[this.#taken] as Uint8Array)
-      sink.put(this.#logKey(seq), views.first(row.bytes, row.at))
+      this.#put(sink, seq, this.#places[this.#taken] as number, this.#waiting[this.#taken] as Uint8Array, false)
     }
     for (const segment of this.#closed) {
       if (segment.last < this.floor) continue
@@ -289,6 +319,15 @@ export class OriginLog implements Dot {
     this.#flushTrail(sink)
     this.dirty = false
     this.#adoptionTaken = this.#storedBefore !== undefined
+  }
+
+  #put(sink: RowSink, seq: number, place: number, body: Uint8Array, isPurged: boolean): void {
+    row.rewind()
+    row.begin()
+    row.number(place)
+    if (isPurged) row.byte(purgedMark)
+    row.raw(body)
+    sink.put(this.#logKey(seq), views.first(row.bytes, row.at))
   }
 
   #flushTrail(sink: RowSink): void {
@@ -309,6 +348,8 @@ export class OriginLog implements Dot {
     this.#waiting.splice(0, this.#taken)
     this.#places.splice(0, this.#taken)
     this.#taken = 0
+    for (const seq of this.#purging) this.#purged.delete(seq)
+    this.#purging = []
     if (this.#adoptionTaken) this.#storedBefore = undefined
     this.#adoptionTaken = false
     if (this.#trailTaken) this.#trail = undefined

@@ -1,11 +1,11 @@
 /** A sorted map of rows and an independent rebuild of what they should add up to: for the tests of this folder. */
-import { binaryString, compareBytes } from '../base/bytes.ts'
+import { binaryString, compareBytes, equalBytes } from '../base/bytes.ts'
 import { hash128, lanes } from '../base/hash.ts'
 import { Reader } from '../base/msgpack.ts'
 import type { Row, RowRange, RowReader, RowScanner, RowSink } from '../base/rows.ts'
 import { noSiblings } from '../crdt/cell.ts'
 import type { Path, Siblings, TypeId } from '../crdt/cell.ts'
-import { startChain } from '../crdt/delta.ts'
+import { decodeDelta, linkOf, startChain } from '../crdt/delta.ts'
 import { covers } from '../crdt/dot.ts'
 import { encodeSnapshot } from '../crdt/state.ts'
 import { Replica } from './replica.ts'
@@ -125,18 +125,23 @@ export function faults(rows: MapRows, space: Space): string[] {
   }
   for (const log of space.logs.values()) {
     const chain = startChain(space.name, space.generation, log.origin)
+    let isKnown = log.floor === 1
     for (let seq = log.floor; seq <= log.seq; seq++) {
-      const entry = log.entry(seq)
+      const entry = log.remains(seq)
       if (entry === undefined) {
         found.push(`the log of ${log.origin} lacks ${seq}`)
         continue
       }
-      if (log.floor > 1) continue
+      if (!isKnown) continue
+      if (entry.isPurged) {
+        const link = decodeDelta(log.origin, seq, entry.body).link
+        if (!equalBytes(link, linkOf(chain))) found.push(`what is left of ${log.origin}-${seq} has another link`)
+        isKnown = false
+      }
       hash128(entry.body, 0, entry.body.length, ...([...chain] as [number, number, number, number]))
       chain.set(lanes)
     }
-    if (log.floor === 1 && chain.some((lane, i) => lane !== log.chain[i]))
-      found.push(`the chain of ${log.origin} is off`)
+    if (isKnown && chain.some((lane, i) => lane !== log.chain[i])) found.push(`the chain of ${log.origin} is off`)
     if (space.vector.get(log.origin) !== log.seq) found.push(`the vector does not follow the log of ${log.origin}`)
   }
   return found

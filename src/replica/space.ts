@@ -595,6 +595,11 @@ export class Space implements SpaceFacts, EntryHome, LogHome, AdoptionHome {
     return this.#evidence.read()
   }
 
+  /** What is kept of the losing sides of forks, as far as the test says, goes. */
+  forgetEvidence(isConcerned: (evidence: Evidence) => boolean): void {
+    if (this.#evidence.forget(isConcerned)) this.touch()
+  }
+
   keepEvidence(evidence: Evidence): void {
     this.#evidence.add(evidence)
     this.touch()

@@ -114,6 +114,10 @@ export class FaultyStore implements Store {
     return this.#inner.scrub(options)
   }
 
+  compact(): Promise<void> {
+    return this.#inner.compact()
+  }
+
   async close(): Promise<void> {
     this.release()
     await this.#inner.close()

@@ -40,6 +40,50 @@ storeSuite('level', async () => {
   }
 })
 
+test.each(['in memory', 'in one table', 'in tables of several levels'])(
+  '[PU4] after compacting no file holds what was overwritten or removed: %s',
+  async (where) => {
+    const dir = freshDir()
+    const text = (what: string): Uint8Array => new TextEncoder().encode(what)
+    const [overwritten, removed, kept] = ['overwritten-7f3a9c', 'removed-51be20', 'kept-88d1e4']
+    await using store = await openLevelStore({ dir, writeBufferBytes: 65_536 })
+    const chance = prng(7)
+    const filler = (): Uint8Array => Uint8Array.from({ length: 400 }, () => chance.below(256))
+    const fill = async (rounds: number): Promise<void> => {
+      for (let round = 0; round < rounds; round++) {
+        await commit(
+          store,
+          Array.from({ length: 200 }, (_, at) => [bytes(8, at, chance.below(4)), filler()] as const),
+        )
+      }
+    }
+    if (where === 'in tables of several levels') await fill(30)
+    await commit(store, [
+      [bytes(8, 9), text(overwritten)],
+      [bytes(8, 99, 9), text(removed)],
+      [bytes(8, 199), text(kept)],
+    ])
+    if (where !== 'in memory') await fill(where === 'in one table' ? 2 : 40)
+    await commit(store, [
+      [bytes(8, 9), text('new')],
+      [bytes(8, 99, 9), undefined],
+    ])
+    const inFiles = async (): Promise<string[]> => {
+      let all = ''
+      for (const entry of await readdir(dir, { recursive: true, withFileTypes: true })) {
+        // LevelDB takes files away in the background.
+        if (entry.isFile()) all += await readFile(join(entry.parentPath, entry.name), 'latin1').catch(() => '')
+      }
+      return [overwritten, removed, kept].filter((what) => all.includes(what))
+    }
+    expect(await inFiles()).toEqual([overwritten, removed, kept])
+    await store.compact()
+    expect(await inFiles()).toEqual([kept])
+    expect(store.get(bytes(8, 199))).toEqual(text(kept))
+    expect((await store.scrub()).damages).toEqual([])
+  },
+)
+
 /** Every file below a directory but LevelDB's locks and info logs, as name and bytes. */
 async function contents(dir: string): Promise<Map<string, string>> {
   const files = new Map<string, string>()

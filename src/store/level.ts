@@ -78,7 +78,16 @@ const REOPEN_MARGIN_BYTES = MEBIBYTE
 /** An arena above this size is not kept for the next batch. */
 const KEPT_ARENA_BYTES = 4 * MEBIBYTE
 
+/** Around all rows; neither is one. */
+const firstKey = Uint8Array.of(0)
+const lastKey = Uint8Array.of(...reservedStart, 0xff)
+
 const encodings = { keyEncoding: 'view', valueEncoding: 'view' } as const
+
+/** What LevelDB can and `Level`, which may be another thing in a browser, does not say. */
+interface Compacting {
+  compactRange(start: Uint8Array, end: Uint8Array): Promise<void>
+}
 
 interface Tuning {
   readonly writeBufferSize: number
@@ -731,6 +740,25 @@ export class LevelStore implements Store {
   close(): Promise<void> {
     this.#closing ??= this.#close()
     return this.#closing
+  }
+
+  /**
+   * LevelDB drops what was overwritten only when it merges a table into another, and a table that was written from memory may
+   * lie where nothing is above it, with all versions of its rows. So after a first round a row at either end is written anew: their
+   * table overlaps all others, and the second round merges everything.
+   */
+  async compact(): Promise<void> {
+    const database = this.#database as Database & Compacting
+    try {
+      await database.compactRange(firstKey, lastKey)
+      // Gone as soon as they are there, whatever happens in between.
+      const ends = database.batch()
+      for (const key of [firstKey, lastKey]) ends.put(key, new Uint8Array(0)).del(key)
+      await ends.write()
+      await database.compactRange(firstKey, lastKey)
+    } catch (error) {
+      throw this.#readFailure(error)
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -295,6 +295,11 @@ export class MemoryStore implements Store {
     return { rows, files: 0, sizeBytes, damages: [], complete: true }
   }
 
+  compact(): Promise<void> {
+    this.#assertOpen()
+    return Promise.resolve()
+  }
+
   async close(): Promise<void> {
     this.status = 'closed'
   }

@@ -272,6 +272,20 @@ export function storeSuite(name: string, open: () => Promise<StoreUnderTest>): v
       expect(report.rows).toBeGreaterThanOrEqual(700)
     })
 
+    test('compacting changes nothing that is read', async () => {
+      const store = await freshStore()
+      await commit(store, [
+        [bytes(1), bytes(1)],
+        [bytes(2), bytes(2)],
+      ])
+      await commit(store, [[bytes(1), undefined]])
+      const before = await collect(store.range(everything))
+      await store.compact()
+      expect(await collect(store.range(everything))).toEqual(before)
+      await commit(store, [[bytes(3), bytes(3)]])
+      expect(await collect(store.range(everything))).toHaveLength(2)
+    })
+
     test('after close everything answers `closed`, and a scan under way ends with it', async () => {
       const store = await freshStore()
       await commit(

@@ -160,6 +160,12 @@ export interface Store extends RowReader, RowScanner, AsyncDisposable {
    */
   scrub(options?: ScrubOptions): Promise<ScrubReport>
 
+  /**
+   * When it resolves, no file holds what was overwritten or removed before, but for what a snapshot or a scan still
+   * reads. It rewrites everything. Reads and writes may go on.
+   */
+  compact(): Promise<void>
+
   /** Waits for the write in flight, ends scans with `closed`, marks the store as closed in order. May be called twice. */
   close(): Promise<void>
 }

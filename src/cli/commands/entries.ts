@@ -259,17 +259,18 @@ interface HistoryItem {
   readonly agent: string
   readonly reason?: string
   readonly cleared: boolean
+  readonly purged?: true
   readonly changes: readonly { readonly type: string; readonly path: unknown; readonly value?: unknown }[]
 }
 
-function changesText({ cleared, changes }: Pick<HistoryItem, 'cleared' | 'changes'>): string {
+function changesText({ cleared, purged, changes }: Pick<HistoryItem, 'cleared' | 'purged' | 'changes'>): string {
   const what = changes.map((change) => {
     const { path } = change
     const where = Array.isArray(path) ? path.join('.') : path === null ? '' : valueText(path)
     if (!Object.hasOwn(change, 'value')) return `removed ${where}`
     return where === '' ? valueText(change.value) : `${where} = ${valueText(change.value)}`
   })
-  return [...(cleared ? ['deleted'] : []), ...what].join(', ')
+  return [...(cleared ? ['deleted'] : []), ...(purged === true ? ['(purged)'] : []), ...what].join(', ')
 }
 
 /** Entries page after page, so that a large space needs no large answer. */

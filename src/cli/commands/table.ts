@@ -11,6 +11,7 @@ import { fleetCommands } from './fleet.ts'
 import { keyCommands } from './keys.ts'
 import { lineCommands } from './lines.ts'
 import { rulesCommand } from './rules.ts'
+import { purgeCommand } from './purge.ts'
 import { tokenCommands } from './tokens.ts'
 import { topCommand } from './top.ts'
 import { upCommand } from './up.ts'
@@ -21,6 +22,7 @@ export const commands: readonly Command[] = [
   ...entryCommands,
   watchCommand,
   ...conflictCommands,
+  purgeCommand,
   ...fleetCommands,
   rulesCommand,
   topCommand,

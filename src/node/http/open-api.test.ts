@@ -65,6 +65,8 @@ const examples: Readonly<Record<string, { readonly path: string; readonly asking
     asking: { body: { value: { doing: 't-1' }, ttlMs: 1000 } },
   },
   'DELETE /v1/spaces/{space}/presence/{agent}': { path: '/v1/spaces/s/presence/ann' },
+  'POST /v1/spaces/{space}/entries/{key}/purge': { path: '/v1/spaces/s/entries/gone/purge' },
+  'GET /v1/spaces/{space}/entries/{key}/purge': { path: '/v1/spaces/s/entries/gone/purge' },
   'GET /v1/status': { path: '/v1/status' },
   'GET /v1/peers': { path: '/v1/peers' },
   'POST /v1/sync': { path: '/v1/sync' },

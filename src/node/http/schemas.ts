@@ -219,6 +219,7 @@ export const historyFields: Readonly<Record<string, Schema>> = {
   agent: text,
   'reason?': text,
   cleared: truth,
+  'purged?': truth,
   changes: listOf(object({ type: text, path: anything, 'value?': anything, supersedes: listOf(dot) })),
 }
 

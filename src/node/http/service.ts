@@ -12,6 +12,7 @@ import { covers } from '../../crdt/dot.ts'
 import type { HistoryItem } from '../history.ts'
 import type { SkeinNode } from '../node.ts'
 import type { PresenceEvent, PresentAgent, ShowOptions } from '../presence.ts'
+import type { PurgeReport } from '../purges.ts'
 import type { Durability, Receipt } from '../receipt.ts'
 import { checkKey, checkName } from '../space-handle.ts'
 import type { SpaceHandle, SpaceStatus, Transaction, WriteSettings } from '../space-handle.ts'
@@ -308,6 +309,29 @@ export class Service {
     const handle = this.#known(space)
     const rest = { signal, ...(since !== undefined && { since }) }
     return key === undefined ? handle.watch({ prefix, ...rest }) : handle.watchKey(key, rest)
+  }
+
+  /** It cannot be undone, and reaches what others have written: for who may administer the space. */
+  async purge(
+    caller: Caller,
+    space: string,
+    key: string,
+    request: { readonly agent?: string | undefined; readonly reason?: string | undefined },
+    timeoutMs: number,
+  ): Promise<PurgeReport> {
+    must(caller, 'admin', space, checkKey(key))
+    const { reason } = request
+    const agent = agentOf(caller, request.agent)
+    const handle = this.#known(space).as({
+      ...(agent !== undefined && { agent }),
+      ...(reason !== undefined && { reason }),
+    })
+    return handle.purge(key, { timeoutMs })
+  }
+
+  purged(caller: Caller, space: string, key: string): PurgeReport {
+    must(caller, 'admin', space, checkKey(key))
+    return this.#known(space).purged(key)
   }
 
   // Presence

@@ -1,6 +1,8 @@
 /** Faults in the replica: the one door, the waiting room, the log, what is taken over from another, the cut. */
 import type { Fault } from '../fault.ts'
 
+const purge = ['src/anti-entropy/purge']
+
 export const replicaFaults: readonly Fault[] = [
   {
     name: 'sim replica: a delta is applied before what its writer had seen',
@@ -227,5 +229,40 @@ export const replicaFaults: readonly Fault[] = [
     find: '      if (own.has(tree)) return tree\n',
     replace: '      if (own.size >= 0) return tree\n',
     tests: ['src/replica/anchors.test.ts', 'src/replica/context.test.ts'],
+  },
+  {
+    name: 'purge: what is left of a delta passes for the delta',
+    file: 'src/replica/log.ts',
+    find: 'return row?.isPurged === true ? undefined : row',
+    replace: 'return row',
+    tests: purge,
+  },
+  {
+    name: 'purge: what was written elsewhere goes along, and paths stay',
+    file: 'src/replica/purge.ts',
+    find: 'writes: delta.writes.filter(({ key }) => !purged.has(key)),',
+    replace: 'writes: delta.writes.map((write) => (purged.has(write.key) ? write : { ...write, value: undefined })),',
+    tests: purge,
+  },
+  {
+    name: 'purge: the log forgets it with the next opening',
+    file: 'src/replica/log.ts',
+    find: 'if (seq >= this.floor) this.#put(sink, seq, place, body, true)',
+    replace: 'if (seq < this.floor) this.#put(sink, seq, place, body, true)',
+    tests: purge,
+  },
+  {
+    name: 'purge: the chain is not told across what was purged',
+    file: 'src/replica/log.ts',
+    find: 'const next = this.#row(seq + 1)',
+    replace: 'const next = this.entry(seq + 1)',
+    tests: purge,
+  },
+  {
+    name: 'store: compacting leaves a table alone that nothing lies over',
+    file: 'src/store/level.ts',
+    find: '      await ends.write()\n',
+    replace: '',
+    tests: ['src/store/level'],
   },
 ]

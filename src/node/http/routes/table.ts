@@ -8,12 +8,14 @@ import { fleetRoutes } from './fleet.ts'
 import { peerRoutes } from './peers.ts'
 import { presenceRoutes } from './presence.ts'
 import { probeRoutes } from './probes.ts'
+import { purgeRoutes } from './purge.ts'
 import { spaceRoutes } from './spaces.ts'
 import { watchRoutes } from './watch.ts'
 
 export const routes: readonly Route[] = [
   ...spaceRoutes,
   ...entryRoutes,
+  ...purgeRoutes,
   ...presenceRoutes,
   ...watchRoutes,
   ...conflictRoutes,
