@@ -6,7 +6,7 @@ import { prng } from '../../src/base/prng.ts'
 import { check } from './checker.ts'
 import type { Anomaly } from './checker.ts'
 import { Cluster } from './cluster.ts'
-import type { Way } from './cluster.ts'
+import type { Spoken, Way } from './cluster.ts'
 import { Nemesis, mostAstrayMs, plan } from './faults.ts'
 import type { Planned } from './faults.ts'
 import { History } from './history.ts'
@@ -20,6 +20,7 @@ export interface CampaignSettings {
   readonly home: string
   readonly alteration?: string | undefined
   readonly way?: Way
+  readonly transport?: Spoken
 }
 
 export interface Campaign {
@@ -41,6 +42,7 @@ export async function campaign({
   home,
   alteration,
   way = 'proxies',
+  transport = 'ws',
 }: CampaignSettings): Promise<Campaign> {
   mkdirSync(home, { recursive: true })
   const chance = prng(seed)
@@ -54,6 +56,7 @@ export async function campaign({
     chance: chance.fork(2),
     alteration,
     way,
+    transport,
     isAstray: withClocks,
   })
   const problems: string[] = []

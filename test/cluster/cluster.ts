@@ -20,11 +20,14 @@ export interface Settings {
   /** What every node is altered by: a planted fault. */
   readonly alteration?: string | undefined
   readonly way?: Way
+  readonly transport?: Spoken
   /** Wall clocks can be set. */
   readonly isAstray?: boolean
 }
 
 export type Way = 'proxies' | 'namespaces'
+/** What nodes speak with one another. */
+export type Spoken = 'ws' | 'libp2p'
 
 interface Verified {
   readonly equal: boolean
@@ -53,12 +56,16 @@ export class Cluster {
     chance,
     alteration,
     way = 'proxies',
+    transport = 'ws',
     isAstray = false,
   }: Settings): Promise<Cluster> {
     const members: Member[] = []
     const random = chance.fork(1)
     const network = way === 'namespaces' ? Namespaces.open(count) : await proxied(members, count, random)
-    const places = Array.from({ length: count }, (_, node) => network.place(node))
+    const places = Array.from({ length: count }, (_, node) => {
+      const { advertise, ...place } = network.place(node)
+      return { ...place, advertise: transport === 'ws' ? advertise : multiaddressOf(advertise) }
+    })
     const fleetKey = newFleetKey()
     for (const [index, { listen, advertise, prefix }] of places.entries()) {
       const member = new Member({
@@ -69,6 +76,7 @@ export class Cluster {
         prefix,
         isApart: way === 'namespaces',
         isAstray,
+        transport,
         join: places.filter((_, other) => other !== index).map((place) => place.advertise),
       })
       member.alteration = alteration
@@ -149,6 +157,12 @@ export class Cluster {
       })
     })
   }
+}
+
+/** `ws://host:port` as libp2p writes it. */
+function multiaddressOf(address: string): string {
+  const { hostname, port } = new URL(address)
+  return `/ip4/${hostname}/tcp/${port}`
 }
 
 async function proxied(members: readonly Member[], count: number, random: Prng): Promise<Proxies> {

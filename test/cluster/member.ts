@@ -31,6 +31,7 @@ export interface MemberOptions {
   readonly isApart?: boolean
   /** Its wall clock can be set. */
   readonly isAstray?: boolean
+  readonly transport: 'ws' | 'libp2p'
 }
 
 /** Every process that was started and has not ended: nobody must outlive the tester. */
@@ -94,7 +95,7 @@ export class Member {
   }
 
   async start(): Promise<void> {
-    const { advertise, listen, join: others, keepMs, prefix = [], isApart = false } = this.#options
+    const { advertise, listen, join: others, keepMs, prefix = [], isApart = false, transport } = this.#options
     const words = [
       ...prefix,
       process.execPath,
@@ -109,6 +110,8 @@ export class Member {
       listen,
       '--advertise',
       advertise,
+      '--transport',
+      transport,
       '--http',
       '127.0.0.1:0',
       '--fleet-key-file',

@@ -11,7 +11,7 @@ import { alterations } from './alterations.ts'
 import { campaign } from './campaign.ts'
 import { checks } from './checker.ts'
 import type { Anomaly, Operation } from './checker.ts'
-import type { Way } from './cluster.ts'
+import type { Spoken, Way } from './cluster.ts'
 import { canTellDiallers } from './dialler.ts'
 import { whyNoNamespaces } from './namespaces.ts'
 import { story } from './story.ts'
@@ -25,6 +25,7 @@ const help = `npm run test:cluster -- [options]
   --nodes N     nodes of a fleet (the story: 3, and 8 from 5 minutes on; campaigns: 3 and 5 in turn)
   --seed S      of the first run; those after it count on. Moments still differ from run to run
   --way WAY     the network: proxies or namespaces (campaigns: every third in namespaces, where they can be made)
+  --transport T what nodes speak: ws or libp2p (every fourth campaign, and a short first one, over libp2p; all else over ws)
   --plant NAME  plants a fault that must be found: ${plants.join(', ')}
   --keep        keeps the directories of green runs as well
   --help
@@ -38,6 +39,7 @@ interface Settings {
   readonly nodes: number | undefined
   readonly seed: number
   readonly way: Way | undefined
+  readonly transport: Spoken | undefined
   readonly plant: string | undefined
   readonly keep: boolean
 }
@@ -58,6 +60,7 @@ function settingsOf(args: readonly string[]): Settings {
       nodes: text,
       seed: text,
       way: text,
+      transport: text,
       plant: text,
       keep: flag,
       help: flag,
@@ -77,7 +80,8 @@ function settingsOf(args: readonly string[]): Settings {
     if (!(parsed >= least && parsed <= most)) usage(`--${name} is a number from ${least} to ${most}`)
     return parsed
   }
-  const { only, plant, way } = values
+  const { only, plant, transport, way } = values
+  if (transport !== undefined && transport !== 'ws' && transport !== 'libp2p') usage('--transport is ws or libp2p')
   if (way !== undefined && way !== 'proxies' && way !== 'namespaces') usage('--way is proxies or namespaces')
   if (only !== undefined && only !== 'story' && only !== 'campaign') usage('--only is story or campaign')
   if (typeof plant === 'string' && !plants.includes(plant)) usage(`--plant is one of ${plants.join(', ')}`)
@@ -87,6 +91,7 @@ function settingsOf(args: readonly string[]): Settings {
     nodes: number('nodes', 3, 16),
     seed: Math.floor(number('seed', 0, 1e9) ?? Math.random() * 1_000_000),
     way,
+    transport,
     plant: typeof plant === 'string' ? plant : undefined,
     keep: values['keep'] === true,
   }
@@ -96,6 +101,8 @@ function settingsOf(args: readonly string[]): Settings {
 const largeFromMinutes = 5
 const campaignMs = 90_000
 const shortestCampaignMs = 15_000
+/** The first campaign, over the other transport: what is wrong there altogether shows by then. */
+const firstCampaignMs = 20_000
 /** Starting, becoming equal and reading everything, beside the faults. A guess. */
 const beforeAndAfterMs = 10_000
 const mostShown = 12
@@ -142,17 +149,24 @@ class Runs {
 
   async story(nodes: number, seed: number): Promise<void> {
     const home = join(this.#dir, `story-${seed}`)
-    say(`\nstory, ${nodes} nodes, seed ${seed}`)
-    const { plant } = this.#settings
-    const { problems, skipped, figures } = await story({ seed, nodes, home, alteration: plant, tell: say })
+    const { plant, transport = 'ws' } = this.#settings
+    say(`\nstory, ${nodes} nodes over ${transport}, seed ${seed}`)
+    const { problems, skipped, figures } = await story({
+      seed,
+      nodes,
+      home,
+      alteration: plant,
+      transport,
+      tell: say,
+    })
     for (const reason of skipped) this.skipped.add(reason)
     addUp(this.figures, figures)
-    this.#end(home, problems, `--only story --nodes ${nodes} --seed ${seed}`)
+    this.#end(home, problems, `--only story --transport ${transport} --nodes ${nodes} --seed ${seed}`)
   }
 
-  async campaign(nodes: number, seed: number, lengthMs: number, way: Way): Promise<void> {
+  async campaign(nodes: number, seed: number, lengthMs: number, way: Way, transport: Spoken): Promise<void> {
     const home = join(this.#dir, `campaign-${seed}`)
-    say(`\ncampaign, ${nodes} nodes, seed ${seed}, ${Math.round(lengthMs / 1000)} s of faults, ${way}`)
+    say(`\ncampaign, ${nodes} nodes, seed ${seed}, ${Math.round(lengthMs / 1000)} s of faults, ${way}, ${transport}`)
     const { plant } = this.#settings
     const { anomalies, problems, figures, planned } = await campaign({
       seed,
@@ -161,6 +175,7 @@ class Runs {
       home,
       alteration: plant,
       way,
+      transport,
     })
     addUp(this.figures, figures)
     const { 'operations ok': ok = 0, 'operations fail': failed = 0, 'operations info': unknown = 0 } = figures
@@ -172,7 +187,7 @@ class Runs {
     }
     this.found += anomalies.length
     const minutes = (lengthMs + beforeAndAfterMs) / 60_000
-    const again = `--only campaign --way ${way} --nodes ${nodes} --seed ${seed} --minutes ${minutes.toFixed(2)}`
+    const again = `--only campaign --way ${way} --transport ${transport} --nodes ${nodes} --seed ${seed} --minutes ${minutes.toFixed(2)}`
     this.#end(home, problems, again, anomalies.length > 0)
   }
 
@@ -210,11 +225,14 @@ async function main(): Promise<number> {
     if (minutes >= largeFromMinutes && nodes === undefined) await runs.story(8, next++)
   }
   for (let turn = 0, goesOn = only !== 'story'; goesOn; turn++) {
-    const lengthMs = Math.min(campaignMs, leftMs() - beforeAndAfterMs)
+    const transport = settings.transport ?? (turn % 4 === 0 ? 'libp2p' : 'ws')
+    const isFirst = turn === 0 && settings.transport === undefined
+    const lengthMs = Math.min(isFirst ? firstCampaignMs : campaignMs, leftMs() - beforeAndAfterMs)
     goesOn = turn === 0 || lengthMs >= shortestCampaignMs
     if (!goesOn) break
     const way = settings.way ?? (turn % 3 === 1 && whyNot === undefined ? 'namespaces' : 'proxies')
-    await runs.campaign(nodes ?? (turn % 2 === 0 ? 3 : 5), next++, Math.max(lengthMs, shortestCampaignMs), way)
+    const size = nodes ?? (turn % 2 === 0 ? 3 : 5)
+    await runs.campaign(size, next++, Math.max(lengthMs, shortestCampaignMs), way, transport)
   }
   say('')
   for (const name of Object.keys(runs.figures).sort())

@@ -11,6 +11,7 @@ import { prng } from '../../src/base/prng.ts'
 import type { Prng } from '../../src/base/prng.ts'
 import { stackOf } from './campaign.ts'
 import { Cluster } from './cluster.ts'
+import type { Spoken } from './cluster.ts'
 import { Writers } from './writers.ts'
 
 export interface StorySettings {
@@ -18,6 +19,7 @@ export interface StorySettings {
   readonly nodes: number
   readonly home: string
   readonly alteration?: string | undefined
+  readonly transport?: Spoken
   readonly tell: (line: string) => void
 }
 
@@ -165,13 +167,13 @@ const chapters: readonly Chapter[] = [
   { title: 'a disk fills up while its node runs, and has room again', tell: fullDisk },
 ]
 
-export async function story({ seed, nodes, home, alteration, tell }: StorySettings): Promise<Told> {
+export async function story({ seed, nodes, home, alteration, transport = 'ws', tell }: StorySettings): Promise<Told> {
   mkdirSync(home, { recursive: true })
   const chance = prng(seed)
   const problems: string[] = []
   const skipped: string[] = []
   const figures: Record<string, number> = {}
-  const cluster = await Cluster.open({ count: nodes, home, chance: chance.fork(1), alteration })
+  const cluster = await Cluster.open({ count: nodes, home, chance: chance.fork(1), alteration, transport })
   const small = smallDisk(cluster, nodes - 1, skipped)
   const writers = new Writers(cluster, chance.fork(2))
   const scene: Scene = { cluster, chance: chance.fork(3), writers, home, problems, skipped, figures, small }
