@@ -285,6 +285,96 @@ test('[PU1] a purged value is in no file of three nodes, nor of one that was awa
   expect((await run(['purge', 'nobody', 't-1'], atA)).err).toMatch(/^not_found: /)
 }, 120_000)
 
+describe('bench', () => {
+  test('a fleet of two is measured through both, and nothing of it stays', async () => {
+    await said(['key', 'new', 'bench.key'])
+    const own = ['--fleet-key-file', join(dir, 'bench.key')]
+    await using a = await daemon(['--dir', join(dir, 'b1'), ...own])
+    await using b = await daemon(['--dir', join(dir, 'b2'), ...own, '--join', a.ready.listen[0] ?? ''])
+    const atA = { environment: { SKEIN_NODE: a.ready.http } }
+    while (!((await json(['peers'], atA)) as { linked: boolean }[]).some(({ linked }) => linked));
+    const nodes = ['--node', a.ready.http, '--node', b.ready.http]
+    const words = ['bench', ...nodes, '--rate', '200', '--duration', '2s', '--size', '300', '--html', 'bench.html']
+    interface Report {
+      readonly writes: { readonly due: number; readonly answered: number; readonly failed: number }
+      readonly series: { until: string; all: { count: number; p50: number; max: number } }[]
+      readonly cleaned: boolean
+    }
+    for (const round of [1, 2]) {
+      await rm(join(dir, 'bench.html'), { force: true })
+      const report = (await json(words)) as Report
+      expect(report, `round ${round}`).toMatchObject({ writes: { due: 400, answered: 400, failed: 0 }, cleaned: true })
+      const counts = Object.fromEntries(report.series.map(({ until, all }) => [until, all.count]))
+      expect(counts[`durable at ${a.ready.http}`]).toBe(400)
+      expect(counts[`seen through ${b.ready.http}`]).toBe(400)
+      expect(counts['on the disks of all living members (some writes)']).toBeGreaterThan(0)
+      // What was due at once was not all done at once: every time is one, from the moment at which it was due.
+      for (const { all } of report.series) expect(all.max >= all.p50 && all.p50 > 0).toBe(true)
+    }
+    const html = await readFile(join(dir, 'bench.html'), 'utf8')
+    expect(html).toContain(`seen through ${b.ready.http}`)
+    expect(html).toContain('<polyline')
+    expect(html).not.toMatch(/(?:src|href)=/)
+    for (const { ready } of [a, b]) {
+      const at = { environment: { SKEIN_NODE: ready.http } }
+      const left = async (): Promise<unknown> =>
+        ((await json(['spaces'], at)) as { name: string; entries: number }[]).find(({ name }) => name === 'skein-bench')
+          ?.entries
+      while ((await left()) !== 0);
+    }
+    expect((await run(words)).code).not.toBe(0)
+    const alone = await run(['bench', '--rate', '20', '--duration', '300ms'], atA)
+    expect(alone.out).toMatch(/^durable at/)
+    expect(alone.err).toContain('6 writes were due, 6 were answered')
+  }, 60_000)
+
+  test('a node that stands still is charged for all that was due meanwhile', async () => {
+    await using still = await daemon(['--dir', join(dir, 'b3')])
+    const measured = run(['bench', '--rate', '100', '--duration', '2s', '--json'], {
+      environment: { SKEIN_NODE: still.ready.http },
+    })
+    const at = { environment: { SKEIN_NODE: still.ready.http } }
+    while (!((await json(['spaces'], at)) as { entries: number }[]).some(({ entries }) => entries > 5));
+    still.child.kill('SIGSTOP')
+    await new Promise((resolve) => setTimeout(resolve, 1_000))
+    still.child.kill('SIGCONT')
+    const report = JSON.parse((await measured).out) as {
+      writes: { due: number }
+      series: { all: { p90: number; count: number } }[]
+    }
+    expect(report.writes).toMatchObject({ due: 200, answered: 200 })
+    expect(report.series[0]?.all.p90).toBeGreaterThan(300)
+  }, 60_000)
+
+  test('Ctrl-C ends it in order, with a report, and nothing stays; what cannot be measured is said', async () => {
+    const door = join(import.meta.dirname, '..', '..', 'bin', 'skein.js')
+    const child = spawn(process.execPath, [door, 'bench', '--node', node.ready.http, '--duration', '60s', '--json'])
+    let out = ''
+    child.stdout.on('data', (bytes: Buffer) => (out += bytes.toString()))
+    const ended = new Promise<number | null>((resolve) => child.on('close', resolve))
+    const entries = async (): Promise<number> =>
+      ((await json(['spaces'])) as { name: string; entries: number }[]).find(({ name }) => name === 'skein-bench')
+        ?.entries ?? 0
+    while ((await entries()) < 5);
+    // A second run does not end what the first writes.
+    expect((await run(['bench', '--duration', '1s'])).err).toMatch(/^busy: /)
+    child.kill('SIGINT')
+    expect(await ended).toBe(0)
+    expect(JSON.parse(out)).toMatchObject({ stopped: true, cleaned: true })
+    expect(await entries()).toBe(0)
+    for (const wrong of [
+      ['--rate', '0'],
+      ['--size', '1000000'],
+      ['--duration', '1h'],
+      ['--rate', '20000', '--size', '60000'],
+      ['--node', node.ready.http, '--node', node.ready.http],
+    ]) {
+      expect((await run(['bench', ...wrong])).code, wrong.join(' ')).toBe(2)
+    }
+    expect((await run(['bench', '--node', 'http://127.0.0.1:9'])).code).toBe(3)
+  }, 60_000)
+})
+
 test('the fleet key is changed in three steps, and never half', async () => {
   await said(['key', 'new', 'old.key'])
   const before = await readFile(join(dir, 'old.key'), 'utf8')

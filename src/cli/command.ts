@@ -123,7 +123,7 @@ export const nodeOptions: Options = {
 }
 
 export function optionsOf(command: Command): Options {
-  return { ...command.options, ...(command.local === true ? {} : nodeOptions), ...commonOptions }
+  return { ...(command.local === true ? {} : nodeOptions), ...command.options, ...commonOptions }
 }
 
 export function usageOf(command: Command): string {

@@ -1,5 +1,6 @@
 /** Every command, in the order in which help tells of them. A new one is an entry of a file here and a line below. */
 import type { Command } from '../command.ts'
+import { benchCommand } from './bench.ts'
 import { completionCommand } from './completion.ts'
 import { configCheckCommand } from './config.ts'
 import { conflictCommands } from './conflicts.ts'
@@ -26,6 +27,7 @@ export const commands: readonly Command[] = [
   ...fleetCommands,
   rulesCommand,
   topCommand,
+  benchCommand,
   ...backupCommands,
   ...lineCommands,
   ...keyCommands,
