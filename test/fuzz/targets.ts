@@ -23,6 +23,7 @@ import { decodePacket, encodePackets, protocol } from '../../src/wire/codec.ts'
 import type { Frame } from '../../src/wire/frame.ts'
 import { framesOfKind } from '../../src/wire/frames.test-kit.ts'
 import { spaceIdOf } from '../../src/wire/names.ts'
+import { handshake } from './handshake.ts'
 import { machine } from './machine.ts'
 import { hold, taken } from './target.ts'
 import type { Target } from './target.ts'
@@ -292,5 +293,6 @@ export const targets: readonly Target[] = [
   spaceRow,
   levelLog,
   snappy,
+  handshake,
   machine,
 ]
