@@ -46,6 +46,7 @@ export interface Ready {
   readonly http: string
   readonly socket: string
   readonly listen: readonly string[]
+  readonly advertise: readonly string[]
   readonly readyMs: number
 }
 

@@ -740,6 +740,33 @@ describe('up', () => {
     expect(await one.stop()).toBe(0)
   })
 
+  test('it tells where it listens, and where others are told to dial it', async () => {
+    await using plain = await daemon(['--dir', join(dir, 'at1')])
+    expect(plain.ready.listen).toEqual(plain.ready.advertise)
+    await using told = await daemon(['--dir', join(dir, 'at2'), '--advertise', 'ws://127.0.0.1:5999'])
+    expect(told.ready.advertise).toEqual(['ws://127.0.0.1:5999'])
+    expect(told.ready.listen).toEqual([expect.stringMatching(/^ws:\/\/127\.0\.0\.1:[1-9]\d+$/)])
+    expect(told.ready.listen).not.toEqual(told.ready.advertise)
+    // One who dials where it really listens is linked.
+    await using other = await daemon(['--dir', join(dir, 'at3'), '--join', told.ready.listen[0] ?? ''])
+    const at = { environment: { SKEIN_NODE: other.ready.http } }
+    while (!((await json(['peers'], at)) as { linked: boolean }[]).some(({ linked }) => linked));
+    expect(await json(['status'], { environment: { SKEIN_NODE: told.ready.http } })).toMatchObject({
+      addresses: told.ready.advertise,
+      listening: told.ready.listen,
+    })
+    await using libp2p = await daemon([
+      '--dir',
+      join(dir, 'at4'),
+      '--transport',
+      'libp2p',
+      '--advertise',
+      '/ip4/127.0.0.1/tcp/5999',
+    ])
+    expect(libp2p.ready.advertise).toEqual(['/ip4/127.0.0.1/tcp/5999'])
+    expect(libp2p.ready.listen).toEqual([expect.stringMatching(/^\/ip4\/127\.0\.0\.1\/tcp\/[1-9]\d+$/)])
+  })
+
   test('metrics tell of the node', async () => {
     const text = await (await fetch(`${node.ready.http}/metrics`)).text()
     expect(text).toMatch(/^skein_entries \d+$/m)

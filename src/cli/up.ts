@@ -48,8 +48,9 @@ const stopWithinMs = 15_000
 interface Running {
   readonly node: SkeinNode
   readonly http: HttpServer | undefined
-  /** Where peers reach it. */
   readonly listen: readonly string[]
+  /** Where peers are told to reach it: the same unless it was told otherwise. */
+  readonly advertise: readonly string[]
   readonly log: Log
 }
 
@@ -70,11 +71,19 @@ export async function up(call: Call): Promise<Answer | undefined> {
   for (const warning of warnings) log.config.warn(lineOf(warning))
   const running = await start(config, call.has('set-aside') ? 'set-aside' : 'refuse', log)
   const readyMs = Math.round(performance.now() - startedMs)
-  const { node, http, listen } = running
-  log.node.info({ node: node.id, dir: config.dir, http: http?.url, listen, readyMs }, 'ready')
+  const { node, http, listen, advertise } = running
+  log.node.info({ node: node.id, dir: config.dir, http: http?.url, listen, advertise, readyMs }, 'ready')
   if (call.json)
     screen.line(
-      JSON.stringify({ node: node.id, dir: config.dir, http: http?.url, socket: http?.socketPath, listen, readyMs }),
+      JSON.stringify({
+        node: node.id,
+        dir: config.dir,
+        http: http?.url,
+        socket: http?.socketPath,
+        listen,
+        advertise,
+        readyMs,
+      }),
     )
   else screen.line(readyText(running, config, readyMs))
   await untilStop(signal)
@@ -121,7 +130,8 @@ async function start(config: Config, onDamage: 'refuse' | 'set-aside', log: Log)
     metrics.gauge('store_bytes', async () => [[{}, await directoryBytes(dir)]])
     const http = await openHttp(config, node, metrics, log)
     noteOwner(dir, { pid: process.pid, since: new Date().toISOString(), ...(http !== undefined && { http: http.url }) })
-    return { node, http, listen: node.status().addresses, log }
+    const { addresses, listening } = node.status()
+    return { node, http, listen: listening, advertise: addresses, log }
   } catch (error) {
     await node.close()
     throw error
@@ -264,14 +274,15 @@ function taken(error: unknown, at: ListenAt | undefined, flag: string): unknown 
   return new OutOfReach(error.code, `this node cannot listen on ${address}: ${cause || error.message}`, hint)
 }
 
-function readyText({ node, http, listen }: Running, { dir }: Config, readyMs: number): string {
+function readyText({ node, http, listen, advertise }: Running, { dir }: Config, readyMs: number): string {
   const { spaces } = node.status()
   const entries = spaces.reduce((sum, space) => sum + space.entries, 0)
   return [
     `node ${node.id} is ready after ${readyMs} ms`,
     `  data   ${dir}: ${countText(spaces.length, 'space')}, ${countText(entries, 'entry', 'entries')}`,
     `  http   ${http === undefined ? 'none' : http.url}`,
-    `  peers  ${listen.length === 0 ? 'nobody can dial this node' : listen.join(', ')}`,
+    `  peers  ${advertise.length === 0 ? 'nobody can dial this node' : advertise.join(', ')}`,
+    ...(advertise.join() === listen.join() ? [] : [`         listening at ${listen.join(', ')}`]),
     ...(http === undefined
       ? []
       : [

@@ -107,6 +107,8 @@ export interface NodeStatus {
   readonly waitingBytes: number
   /** Where others can dial this node. */
   readonly addresses: readonly string[]
+  /** Where it listens: the same unless it was told to advertise something else. */
+  readonly listening: readonly string[]
 }
 
 const alone: NetworkConfig = {
@@ -398,6 +400,7 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
       spaces: this.replica.spaces.map(spaceStatus),
       waitingBytes: this.replica.waitingBytes,
       addresses: this.#networking.transports.flatMap(({ addresses }) => addresses),
+      listening: this.#networking.transports.flatMap(({ addresses, bound }) => bound ?? addresses),
     }
   }
 

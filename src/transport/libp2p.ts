@@ -114,6 +114,7 @@ class Libp2pTransport implements Transport {
   #host: Promise<Host> | undefined
   #accept: Opened | undefined
   #addresses: readonly string[] = []
+  #bound: readonly string[] | undefined = undefined
   #closed: Promise<void> | undefined
 
   constructor(options: Libp2pTransportOptions) {
@@ -144,6 +145,10 @@ class Libp2pTransport implements Transport {
         if (caller !== undefined) this.#visitors.refuse(caller, 'proof', what)
       },
     })
+  }
+
+  get bound(): readonly string[] | undefined {
+    return this.#bound
   }
 
   get addresses(): readonly string[] {
@@ -179,6 +184,7 @@ class Libp2pTransport implements Transport {
       }
     }
     const self = (await this.#open()).libp2p.peerId.toString()
+    if (advertise !== undefined) this.#bound = bound
     this.#addresses = advertise ?? bound.map((text) => (text.endsWith('/p2p-circuit') ? `${text}/p2p/${self}` : text))
   }
 

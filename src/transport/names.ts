@@ -18,6 +18,9 @@ export function withNames(transport: Transport, scheme: 'ws' | 'wss'): Transport
     get addresses() {
       return transport.addresses
     },
+    get bound() {
+      return transport.bound
+    },
     supports: (address) => address.startsWith(start) || transport.supports(address),
     listen: (accept) => transport.listen(accept),
     async dial(

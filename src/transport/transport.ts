@@ -44,6 +44,8 @@ export interface Transport extends AsyncDisposable {
   readonly name: string
   /** Where others can dial this node, once listening. */
   readonly addresses: readonly string[]
+  /** Where it listens, with real ports, where others are told something else. */
+  readonly bound?: readonly string[] | undefined
   supports(address: string): boolean
   /** Accepts connections from now on. A transport that was given nowhere to listen does nothing. */
   listen(accept: (connection: Connection) => ConnectionHandlers): Promise<void>

@@ -113,6 +113,7 @@ class WsTransport implements Transport {
   readonly #givingUp = new Set<() => void>()
   readonly #upgrader: WebSocketServer
   #addresses: readonly string[] = []
+  #bound: readonly string[] | undefined = undefined
   #closed: Promise<void> | undefined
 
   constructor(options: WsTransportOptions) {
@@ -136,6 +137,10 @@ class WsTransport implements Transport {
       closeTimeout: this.#bounds.closeMs,
       skipUTF8Validation: true,
     } as const
+  }
+
+  get bound(): readonly string[] | undefined {
+    return this.#bound
   }
 
   get addresses(): readonly string[] {
@@ -166,6 +171,7 @@ class WsTransport implements Transport {
       throw error
     }
     this.#addresses = advertise ?? bound
+    if (advertise !== undefined) this.#bound = bound
   }
 
   #bind(address: WsAddress, accept: (connection: Connection) => ConnectionHandlers): Promise<string> {

@@ -113,6 +113,17 @@ test('answers are kept for a day, and within a number', async () => {
   expect(table.replay('local', 'k0', 'f')).toBeUndefined()
   expect(table.replay('local', 'k10', 'f')).toMatchObject({ answer: 10 })
   expect(table.replay('another', 'k10', 'f')).toBeUndefined()
+  // What is kept anew is the youngest, and goes last; and so it goes on, however often the places are let go.
+  table.keep('local', 'k10', 'f', 'anew')
+  for (let i = 0; i < 3_000; i++) {
+    table.keep('local', `more${i}`, 'f', i)
+    if (i % 1000 === 0) await node.flush()
+  }
+  expect(table.size).toBe(limits.idempotencyKeys)
+  expect(table.replay('local', 'k10', 'f')).toMatchObject({ answer: 'anew' })
+  expect(table.replay('local', 'k11', 'f')).toBeUndefined()
+  expect(table.replay('local', 'k3009', 'f')).toBeUndefined()
+  expect(table.replay('local', 'k3011', 'f')).toMatchObject({ answer: 3011 })
   await node.flush()
   nowMs += limits.idempotencyMs - 1
   const again = await Idempotency.open(node)

@@ -15,6 +15,8 @@ import { localKey, prefixRange } from '../../replica/row-keys.ts'
 import type { SkeinNode } from '../node.ts'
 
 const rowPrefix = 'http/idempotency/'
+/** Places in the order that are passed before they are let go, when they are half of it. */
+const forgetAt = 1024
 
 interface Kept {
   readonly fingerprint: string
@@ -25,6 +27,11 @@ interface Kept {
   readonly batch: number
 }
 
+interface Placed {
+  readonly name: string
+  readonly kept: Kept
+}
+
 export interface Replayed {
   readonly answer: Value
   /** As durable as the write was asked to be. */
@@ -33,8 +40,14 @@ export interface Replayed {
 
 export class Idempotency {
   readonly #node: SkeinNode
-  /** By caller and key, the oldest first. */
+  /** By caller and key. */
   readonly #kept = new Map<string, Kept>()
+  /**
+   * The oldest first, from a place on; also what was replaced since. Not the order of the map: each walk over that would
+   * pass by all that was deleted before.
+   */
+  #order: Placed[] = []
+  #first = 0
   #sizeBytes = 0
 
   private constructor(node: SkeinNode) {
@@ -87,19 +100,24 @@ export class Idempotency {
 
   #put(name: string, kept: Kept): void {
     this.#sizeBytes += kept.sizeBytes - (this.#kept.get(name)?.sizeBytes ?? 0)
-    this.#kept.delete(name)
     this.#kept.set(name, kept)
+    this.#order.push({ name, kept })
   }
 
   #trim(): void {
     const oldestMs = this.#node.now() - limits.idempotencyMs
-    for (const [name, kept] of this.#kept) {
+    for (; this.#first < this.#order.length; this.#first++) {
+      const { name, kept } = this.#order[this.#first] as Placed
+      if (this.#kept.get(name) !== kept) continue
       const isOver = this.#kept.size > limits.idempotencyKeys || this.#sizeBytes > limits.idempotencyBytes
-      if (!isOver && kept.atMs >= oldestMs) return
+      if (!isOver && kept.atMs >= oldestMs) break
       this.#kept.delete(name)
       this.#sizeBytes -= kept.sizeBytes
       this.#node.wrote(this.#node.replica.keep(localKey(rowPrefix + name), undefined), 'memory')
     }
+    if (this.#first < forgetAt || 2 * this.#first < this.#order.length) return
+    this.#order = this.#order.slice(this.#first)
+    this.#first = 0
   }
 }
 

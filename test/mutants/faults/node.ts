@@ -44,4 +44,11 @@ export const nodeFaults: readonly Fault[] = [
     replace: 'if (this.replica.find(name) === undefined) this.replica.openGeneration(name, generation)',
     sim: { seeds: 300 },
   },
+  {
+    name: 'http: an answer that was kept anew goes with the place of the old one',
+    file: 'src/node/http/idempotency.ts',
+    find: '      if (this.#kept.get(name) !== kept) continue\n',
+    replace: '',
+    tests: ['src/node/http/idempotency'],
+  },
 ]

@@ -33,6 +33,7 @@ export const fleetRoutes: readonly Route[] = [
           state: text,
           waitingBytes: whole,
           addresses: listOf(text),
+          listening: listOf(text),
           opening: { type: 'object', additionalProperties: true },
           spaces: listOf(space),
           peers: listOf(peer),
