@@ -4,6 +4,7 @@ import { mkdir, mkdtemp, readFile, readdir, rm, stat, writeFile } from 'node:fs/
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { authority, certificateOf } from '../transport/certificates.test-kit.ts'
 import { daemon, skein } from './cli.test-kit.ts'
 import type { Daemon, RunOptions, Said } from './cli.test-kit.ts'
 import { commands } from './commands/table.ts'
@@ -766,6 +767,45 @@ describe('up', () => {
     expect(libp2p.ready.advertise).toEqual(['/ip4/127.0.0.1/tcp/5999'])
     expect(libp2p.ready.listen).toEqual([expect.stringMatching(/^\/ip4\/127\.0\.0\.1\/tcp\/[1-9]\d+$/)])
   })
+
+  test('HTTP over TLS: who trusts the certificate is answered, over requests and the stream, and nobody in the clear', async () => {
+    const issuer = authority('a test')
+    const { cert, key } = certificateOf(issuer, 'a node')
+    await writeFile(join(dir, 'ca.pem'), issuer.cert)
+    await writeFile(join(dir, 'http.pem'), cert)
+    await writeFile(join(dir, 'http.key'), key, { mode: 0o600 })
+    const tls = ['--http-cert', join(dir, 'http.pem'), '--http-key', join(dir, 'http.key')]
+    await using secure = await daemon(['--dir', join(dir, 'tls'), ...tls])
+    expect(secure.ready.http).toMatch(/^https:\/\/127\.0\.0\.1:\d+$/)
+    const trusting = { environment: { SKEIN_NODE: secure.ready.http, NODE_EXTRA_CA_CERTS: join(dir, 'ca.pem') } }
+    expect(await json(['status'], trusting)).toMatchObject({ node: secure.ready.node })
+    expect(await json(['bench', '--rate', '50', '--duration', '200ms'], trusting)).toMatchObject({
+      writes: { due: 10, answered: 10 },
+    })
+    expect((await run(['status'], { environment: { SKEIN_NODE: secure.ready.http } })).code).toBe(3)
+    expect(
+      (await run(['status'], { environment: { SKEIN_NODE: secure.ready.http.replace('https', 'http') } })).code,
+    ).toBe(3)
+    expect(await json(['status'], { environment: { SKEIN_NODE: `unix:${secure.ready.socket}` } })).toMatchObject({
+      node: secure.ready.node,
+    })
+    for (const wrong of [tls.slice(0, 2), tls.slice(2), ['--http-cert', join(dir, 'nowhere'), ...tls.slice(2)]]) {
+      expect((await skein(['up', '--dir', join(dir, 'wrong'), ...wrong], { cwd: dir })).code, wrong.join(' ')).toBe(2)
+    }
+    const broken = await skein([
+      'up',
+      '--dir',
+      join(dir, 'wrong'),
+      '--http',
+      '127.0.0.1:0',
+      '--listen',
+      'none',
+      '--http-cert',
+      join(dir, 'ca.pem'),
+      ...tls.slice(2),
+    ])
+    expect(broken.err).toContain('the certificate or the key of HTTP cannot be used')
+  }, 60_000)
 
   test('metrics tell of the node', async () => {
     const text = await (await fetch(`${node.ready.http}/metrics`)).text()

@@ -182,7 +182,7 @@ function tlsOf({ tlsCert, tlsKey, tlsCa }: Config): { cert?: string; key?: strin
 }
 
 async function openHttp(config: Config, node: SkeinNode, metrics: Metrics, log: Log): Promise<HttpServer | undefined> {
-  const { http, dir, httpNames, httpOrigins } = config
+  const { http, dir, httpNames, httpOrigins, httpCert, httpKey } = config
   if (http === undefined) return undefined
   const socket = socketPath(dir)
   if (socket === undefined) log.http.warn('the path of the directory is too long for a socket in it: there is none')
@@ -192,6 +192,7 @@ async function openHttp(config: Config, node: SkeinNode, metrics: Metrics, log: 
       host: http.host,
       port: http.port,
       ...(socket !== undefined && { socketPath: socket }),
+      ...(httpCert !== undefined && httpKey !== undefined && { tls: { cert: textOf(httpCert), key: textOf(httpKey) } }),
       tokens: tokensFor(dir, http, log),
       names: httpNames,
       origins: httpOrigins,

@@ -35,6 +35,8 @@ export interface Config {
   readonly dir: string
   readonly listen: ListenAt | undefined
   readonly http: ListenAt | undefined
+  readonly httpCert: string | undefined
+  readonly httpKey: string | undefined
   readonly httpNames: readonly string[]
   readonly httpOrigins: readonly string[]
   readonly join: readonly JoinAt[]
@@ -87,6 +89,8 @@ export const settings: Settings = {
     fallback: '127.0.0.1:7401',
     help: 'Where programs and this command line reach it; `none` for no HTTP.',
   },
+  httpCert: { reader: plain('FILE'), fallback: undefined, help: 'Certificate chain (PEM): HTTP is spoken over TLS.' },
+  httpKey: { reader: plain('FILE'), fallback: undefined, help: 'Its private key (PEM).' },
   httpNames: {
     reader: list(plain('NAME')),
     fallback: [],
@@ -335,7 +339,7 @@ function checkTogether(
   warnings: Mistake[],
 ): void {
   const at = (setting: SettingName, what: string): Mistake => ({ setting, source: sources[setting] ?? '', what })
-  const { listen, http, advertise, fleetKey, oldFleetKeys, tlsCert, tlsKey, join } = config
+  const { listen, http, advertise, fleetKey, oldFleetKeys, join } = config
   const hasKey = fleetKey !== undefined || config.fleetKeyFile !== undefined
   if (listen !== undefined && !isLoopback(listen.host) && !hasKey) {
     const what = `${listen.host} can be reached from other hosts, and without a fleet key everybody there could join and write. Make one with \`skein key new\` and give it as --fleet-key-file, or listen on 127.0.0.1`
@@ -348,14 +352,18 @@ function checkTogether(
   if (config.libp2pDiscover === 'on' && !hasKey) {
     mistakes.push(at('libp2pDiscover', 'others on the local network would find this node: that needs a fleet key'))
   }
-  if (http !== undefined && !isLoopback(http.host)) {
-    const what = `${http.host} can be reached from other hosts, and tokens travel in the clear: put a proxy before it that speaks TLS`
+  if (http !== undefined && !isLoopback(http.host) && config.httpCert === undefined) {
+    const what = `${http.host} can be reached from other hosts, and tokens travel in the clear: give it a certificate with --http-cert and --http-key, or put a proxy before it that speaks TLS`
     warnings.push(at('http', what))
   }
   if (oldFleetKeys.length > 0 && !hasKey)
     mistakes.push(at('oldFleetKeys', 'there are old keys, but none in use: set the fleet key'))
-  if ((tlsCert === undefined) !== (tlsKey === undefined)) {
-    const [there, missing] = tlsCert === undefined ? (['tlsKey', 'tlsCert'] as const) : (['tlsCert', 'tlsKey'] as const)
+  for (const [cert, key] of [
+    ['tlsCert', 'tlsKey'],
+    ['httpCert', 'httpKey'],
+  ] as const) {
+    if ((config[cert] === undefined) === (config[key] === undefined)) continue
+    const [there, missing] = config[cert] === undefined ? [key, cert] : [cert, key]
     mistakes.push(at(there, `it needs --${flagOf(missing) ?? ''} beside it`))
   }
   if (

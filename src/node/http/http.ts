@@ -2,7 +2,7 @@
  * The local HTTP API of a node: the route table behind a gate, on a loopback port and, with full rights by the permissions
  * of its file, on a socket in the data directory. It decides nothing about data: that is the service's.
  */
-import type { IncomingMessage, Server, ServerOptions } from 'node:http'
+import type { IncomingMessage, RequestListener, Server, ServerOptions } from 'node:http'
 import { chmod, rm } from 'node:fs/promises'
 import type { Duplex } from 'node:stream'
 import type { AddressInfo, ListenOptions, Socket } from 'node:net'
@@ -40,6 +40,8 @@ export interface HttpOptions {
   readonly host?: string
   /** 0 for any that is free; false for none, where a socket is enough. */
   readonly port?: number | false
+  /** Certificate chain and private key, as PEM: the port speaks HTTPS. */
+  readonly tls?: { readonly cert: string; readonly key: string }
   /** A socket in the data directory, for whoever may open the file: full rights. */
   readonly socketPath?: string
   /** False: the process may end while it listens. */
@@ -76,7 +78,7 @@ export interface Answered {
 }
 
 export interface HttpServer extends AsyncDisposable {
-  /** As `http://127.0.0.1:7401`; without a port `unix:` and the path of the socket. */
+  /** As `http://127.0.0.1:7401`, or `https:`; without a port `unix:` and the path of the socket. */
   readonly url: string
   /** 0 where there is none. */
   readonly port: number
@@ -170,7 +172,7 @@ export async function createHttp(options: HttpOptions): Promise<HttpServer> {
     if (socketPath !== undefined) await rm(socketPath, { force: true })
   }
   return {
-    ...placeOf(main.address() as AddressInfo | null, socketPath),
+    ...placeOf(main.address() as AddressInfo | null, socketPath, options.tls === undefined ? 'http' : 'https'),
     socketPath,
     isOpen: tokens?.everMade !== true,
     close: () => (closing ??= close()),
@@ -181,10 +183,21 @@ export async function createHttp(options: HttpOptions): Promise<HttpServer> {
 function placeOf(
   bound: AddressInfo | null,
   socketPath: string | undefined,
+  scheme: 'http' | 'https',
 ): { readonly url: string; readonly port: number } {
   if (bound === null) return { url: `unix:${socketPath}`, port: 0 }
   const name = bound.family === 'IPv6' ? `[${bound.address}]` : bound.address
-  return { url: `http://${name}:${bound.port}`, port: bound.port }
+  return { url: `${scheme}://${name}:${bound.port}`, port: bound.port }
+}
+
+function secured(settings: ServerOptions, tls: NonNullable<HttpOptions['tls']>, handler: RequestListener): Server {
+  try {
+    const { createServer } = process.getBuiltinModule('node:https')
+    // One is the other over TLS, in all that is asked of it here.
+    return createServer({ ...settings, ...tls, minVersion: 'TLSv1.2' }, handler) as unknown as Server
+  } catch (error) {
+    throw new SkeinError('invalid_argument', 'the certificate or the key of HTTP cannot be used', {}, error)
+  }
 }
 
 function stopped(server: Server): Promise<void> {
@@ -209,7 +222,7 @@ function buildApp(
   gate: Gate,
   events: EventStreams,
   streams: Streams,
-  { logger, answered }: HttpOptions,
+  { logger, answered, tls }: HttpOptions,
 ): { readonly app: FastifyInstance; readonly servers: () => readonly [Server, Server] } {
   const made: Server[] = []
   const atSocket = new WeakSet<Socket>()
@@ -252,7 +265,7 @@ function buildApp(
       }
       // Not imported: an import of node:http evaluates all that it exports, a WebSocket client of 14 MB and 30 ms among it.
       const { createServer } = process.getBuiltinModule('node:http')
-      const main = createServer(settings, handler)
+      const main = tls === undefined ? createServer(settings, handler) : secured(settings, tls, handler)
       const admin = createServer(settings, handler)
       main.maxConnections = limits.httpConnections
       admin.maxConnections = limits.httpConnections
