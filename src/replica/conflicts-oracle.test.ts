@@ -26,6 +26,15 @@ const rules: readonly RuleDeclaration[] = [
   { rule: 'reference', field: 'parent', to: 'k-' },
   { rule: 'stale', field: 'basedOn' },
   { rule: 'types' },
+  {
+    rule: 'schema',
+    schema: {
+      anyOf: [
+        { not: { properties: { status: { enum: ['done', 'failed'] } }, required: ['status'] } },
+        { required: ['owner'], properties: { owner: { pattern: '^[x-z]$' } } },
+      ],
+    },
+  },
 ]
 
 function act(site: Site, chance: Prng): void {
@@ -35,7 +44,10 @@ function act(site: Site, chance: Prng): void {
     case 0:
     case 1:
       return void site.write(key, record, 'set', {
-        fields: { status: chance.pick(['todo', 'doing', 'done', 'cancelled', 'failed']) },
+        fields: {
+          status: chance.pick(['todo', 'doing', 'done', 'cancelled', 'failed']),
+          ...(chance.chance(0.2) && { owner: chance.pick(['x', '0']) }),
+        },
       })
     case 2:
       return void site.write(key, record, 'set', {

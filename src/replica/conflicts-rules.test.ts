@@ -150,6 +150,19 @@ const stories: readonly Story[] = [
     ],
     silent: [(site) => void site.write('note', register, 'set', { value: 'other' })],
   },
+  {
+    rule: {
+      rule: 'schema',
+      prefix: 'payout-',
+      schema: { anyOf: [{ not: { properties: { status: { const: 'paid' } } } }, { required: ['receipt'] }] },
+    },
+    tells: 'a payout is marked as paid here, and its receipt is withdrawn there',
+    before: set('payout-1', { status: 'open', receipt: 're_1' }),
+    left: set('payout-1', { status: 'paid' }),
+    right: (site) => void site.write('payout-1', record, 'unset', { paths: ['receipt'] }),
+    read: [['payout-1', record]],
+    silent: [set('payout-1', { receipt: 're_2' }), set('payout-1', { amount: 1 }), set('payout-2', { status: 'paid' })],
+  },
 ]
 
 function brief(value: unknown): string {

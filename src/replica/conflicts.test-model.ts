@@ -27,6 +27,8 @@ interface Act {
   readonly time: number
   readonly facts: readonly Fact[]
   readonly deleted: readonly string[]
+  /** Of these nothing stays but what it wrote itself. */
+  readonly cleared: readonly string[]
   readonly decides: string | undefined
   readonly says: string
   /** Had its writer seen that other? */
@@ -66,6 +68,7 @@ function actOf({ delta, seen }: Written): Act {
     time: delta.time,
     facts,
     deleted,
+    cleared: delta.clears.filter(({ type }) => type === 0 || type === 2).map(({ key }) => key),
     decides,
     says,
     saw: (other) => other.seq <= (seen.get(other.origin) ?? 0) && dotName(other) !== dotName(delta),
@@ -192,6 +195,32 @@ const judges: Record<string, Judge> = {
       return b.deleted.includes(read) || b.facts.some((fact) => fact.key === read) ? [[key, read]] : []
     }),
   ),
+  // Of this one schema: who is done, or has failed, must have an owner.
+  schema: (a, b) => {
+    const keys = [...a.facts, ...b.facts].filter(({ type }) => type === 2).map(({ key }) => key)
+    return [...new Set(keys)].flatMap((key) => {
+      // Null for what is gone, undefined where nobody knows.
+      const gives = (act: Act): boolean => act.facts.some((fact) => fact.key === key && fact.type === 2 && isPut(fact))
+      const of = (act: Act, name: string): Value | undefined => {
+        const fact = act.facts.find((one) => one.key === key && one.type === 2 && same(one.names, [name]))
+        if (fact !== undefined) return fact.value ?? null
+        return act.cleared.includes(key) ? null : undefined
+      }
+      const isFirst = a.time === b.time ? a.dot.origin < b.dot.origin : a.time < b.time
+      const isBroken = (...acts: Act[]): boolean => {
+        const [status, owner] = ['status', 'owner'].map((name) => {
+          const all = acts.map((act) => of(act, name)).filter((one) => one !== undefined)
+          return all.find((one) => one !== null) ?? all[0]
+        })
+        return (
+          (status === 'done' || status === 'failed') &&
+          (owner === null || (typeof owner === 'string' && !/^[x-z]$/.test(owner)))
+        )
+      }
+      const together = isFirst ? isBroken(b, a) : isBroken(a, b)
+      return together && !(gives(a) && isBroken(a)) && !(gives(b) && isBroken(b)) ? [[key]] : []
+    })
+  },
   types: (a, b) => pairs(a, b).flatMap(([x, y]) => (x.key === y.key && x.type !== y.type ? [[x.key]] : [])),
 }
 

@@ -7,6 +7,7 @@ import { effect } from './effect.ts'
 import { exclusive } from './exclusive.ts'
 import { field } from './field.ts'
 import { reference } from './reference.ts'
+import { schema } from './schema.ts'
 import { stale } from './stale.ts'
 import { transition } from './transition.ts'
 import { typesUnderOneKey } from './types.ts'
@@ -24,6 +25,7 @@ export const ruleKinds: readonly RuleKind[] = [
   reference,
   stale,
   typesUnderOneKey,
+  schema,
 ]
 
 const byName = new Map(ruleKinds.map((kind) => [kind.name, kind]))

@@ -39,6 +39,6 @@ export const transition: RuleKind = {
 }
 
 /** As a plain read orders them. */
-function isOlder(a: Met, b: Met): boolean {
+export function isOlder(a: Met, b: Met): boolean {
   return a.time === b.time ? compareDots(a, b) < 0 : a.time < b.time
 }

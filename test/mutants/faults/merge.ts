@@ -200,4 +200,25 @@ export const mergeFaults: readonly Fault[] = [
     replace: '',
     tests,
   },
+  {
+    name: 'merge: a record is held against its schema though somebody broke it alone',
+    file: 'src/merge/rules/schema.ts',
+    find: 'if (alone.gives && fitsShape(shape, (name) => knownOf([alone], name)) === false) return undefined',
+    replace: '',
+    tests,
+  },
+  {
+    name: 'merge: of a deleted record the fields that nobody gave count as unknown',
+    file: 'src/merge/rules/schema.ts',
+    find: 'if (held === undefined ? cleared : held.length === 0) isGone = true',
+    replace: 'if (held?.length === 0 && !cleared) isGone = true',
+    tests,
+  },
+  {
+    name: 'merge: a schema is taken for broken where that is not known',
+    file: 'src/merge/rules/schema.ts',
+    find: 'if (fitsShape(shape, (name) => knownOf(together, name)) !== false) return undefined',
+    replace: 'if (fitsShape(shape, (name) => knownOf(together, name)) === true) return undefined',
+    tests,
+  },
 ]
