@@ -46,6 +46,8 @@ export type { PolicyDeclaration, WorkflowDeclaration } from './merge/policy.ts'
 export type { ActionBody, NoticeBody, ResolverAnswer, ResolverBody } from './node/workflow/driver.ts'
 export type { CommandOptions, TargetOptions, WebhookOptions, WorkflowOptions } from './node/workflow/options.ts'
 export type { ConflictEvent } from './replica/conflicts.ts'
+export type { CustomRule } from './node/custom-rules.ts'
+export type { Meeting, MeetingChange } from './merge/rules/custom.ts'
 export type { RuleDeclaration, RuleSet } from './merge/rule-set.ts'
 
 // Types

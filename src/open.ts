@@ -6,6 +6,8 @@ import type { Retention } from './replica/space.ts'
 import { SkeinNode } from './node/node.ts'
 import type { NetworkConfig, Observer } from './node/node.ts'
 import { holdsSpace } from './node/config-values.ts'
+import { RegisteredRules } from './node/custom-rules.ts'
+import type { CustomRule } from './node/custom-rules.ts'
 import type { Durability } from './node/receipt.ts'
 import { parseFleetKeys } from './node/security/fleet-key.ts'
 import { ephemeralIdentity, openIdentity } from './node/security/identity.ts'
@@ -69,6 +71,8 @@ export interface OpenOptions {
   readonly transports?: readonly Transport[]
   /** Whom to tell of conflicts, whom to ask about them, and what can undo what they have done. */
   readonly conflicts?: WorkflowOptions
+  /** Functions for rules of kind `custom`, which name them. */
+  readonly customRules?: readonly CustomRule[]
   /** What happens in the node, for logs and metrics. */
   readonly observer?: Observer
   /** What transports tell of connections that were refused or ended badly. */
@@ -96,6 +100,7 @@ const known: ReadonlySet<string> = new Set([
   'roster',
   'transports',
   'conflicts',
+  'customRules',
   'observer',
   'tell',
 ] satisfies (keyof OpenOptions)[])
@@ -121,7 +126,9 @@ export async function openNode(options: OpenOptions): Promise<SkeinNode> {
   }
   const networking = networkingOf(options)
   const workflow = options.conflicts && endpointsOf(options.conflicts)
-  const { observer } = options
+  const { observer, customRules = [] } = options
+  if (!Array.isArray(customRules)) throw invalid('customRules is an array')
+  const custom = new RegisteredRules(customRules)
   let opened: SkeinNode | undefined
   const store = dir === undefined ? openMemoryStore() : await openLevelStore({ dir, onDamage })
   try {
@@ -140,6 +147,7 @@ export async function openNode(options: OpenOptions): Promise<SkeinNode> {
       // Fresh from the system at every open: a restored or cloned disk gives no sign, so nothing on it may decide this.
       fresh: () => randomBytes(8).toString('hex'),
       now: Date.now,
+      custom,
       ...(network && { network }),
       ...(workflow && { workflow }),
       ...(observer && { observer }),

@@ -391,6 +391,12 @@ export const errorTable = {
     retry: false,
     action: 'Read the decision; a new one is possible once a branch opens it again.',
   },
+  rule_suspended: {
+    meaning: "A rule's own function threw, did not end in time or gave no answer: it is not asked again.",
+    state: 'applied, but for what the rule would have found',
+    retry: false,
+    action: 'Mend the function, register it under a higher version, and declare the rules with that.',
+  },
   entry_held: {
     meaning: 'An open conflict holds the entry: nothing is written to it here until that is settled.',
     state: 'unchanged',

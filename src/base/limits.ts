@@ -191,6 +191,10 @@ export const limits = {
   noticeConflicts: 1000,
   /** Bytes of what a webhook, a command or a resolver answers. */
   answerBytes: 262_144,
+  /** Bytes of what a rule's own function is given; where there is more, it is not asked. */
+  customBytes: 65_536,
+  /** Milliseconds that a rule's own function may take before it is suspended. A guess: it should take one. */
+  customMs: 250,
   /** Conflicts that are written in one delta: a storm comes in pieces. */
   casesAtOnce: 250,
   /** Findings of a node in memory that are not in a case yet; beyond, their rows wait for a restart, or for another finder. A guess. */

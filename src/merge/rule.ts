@@ -10,6 +10,7 @@ import type { Path, TypeId } from '../crdt/cell.ts'
 import type { Entry } from '../crdt/change.ts'
 import type { Dot } from '../crdt/dot.ts'
 import type { Deed } from './deed.ts'
+import type { Meeting } from './rules/custom.ts'
 
 /** How much it matters. */
 export type Severity = 'low' | 'medium' | 'high' | 'critical'
@@ -66,6 +67,8 @@ export interface Target {
 /** Current values, for rules over what several cells show. */
 export interface Values {
   entry(key: string): Entry
+  /** Asks the function of the owner's own that a rule names; undefined where there is no answer. */
+  custom?(rule: Rule, meeting: () => Meeting | undefined): boolean | undefined
 }
 
 /** A rule of a space: its kind, with settings that were checked. */

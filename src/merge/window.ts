@@ -6,17 +6,15 @@
 import { encodeValue } from '../base/msgpack.ts'
 import { limits } from '../base/limits.ts'
 import { Slab } from '../base/slab.ts'
-import type { Entry } from '../crdt/change.ts'
 import type { Delta } from '../crdt/delta.ts'
 import type { Dot, OriginId, Seen } from '../crdt/dot.ts'
 import { deedOf, valueIn } from './deed.ts'
 import type { Deed } from './deed.ts'
-import type { Met, Rule, Touch } from './rule.ts'
+import type { Met, Rule, Touch, Values } from './rule.ts'
 import { digestOf } from './system.ts'
 
 /** A space of a replica, as far as it is looked at. */
-export interface Replicated {
-  entry(key: string): Entry
+export interface Replicated extends Values {
   origins(): Iterable<OriginId>
   /** The last sequence that is here, and the first that the log still holds. */
   head(origin: OriginId): number

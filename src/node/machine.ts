@@ -35,7 +35,7 @@ import { RightsDesk } from './rights-desk.ts'
 
 export type { Input, MachineEvent, Output } from './input-output.ts'
 
-export interface MachineConfig extends ReplicaConfig, Pick<ConflictsConfig, 'abilities'> {
+export interface MachineConfig extends ReplicaConfig, Pick<ConflictsConfig, 'abilities' | 'custom'> {
   /** 16 hexadecimal digits: nodes of other fleets are refused. */
   readonly fleet: string
   /** Where others can dial this node; empty when they cannot. */
@@ -125,13 +125,12 @@ export class Machine {
     this.#rights = new RightsDesk(this.replica)
     this.replica.cut.roster = config.roster as readonly NodeId[]
     this.conflicts = new Conflicts({
+      ...config,
       replica: this.replica,
-      rows: config.rows,
-      node,
       holders: (space) => this.holders(space).map((member) => member.node),
-      abilities: config.abilities,
       event: (event) => this.#event({ kind: 'conflict', event }),
       workflow: (event) => this.#event({ kind: 'workflow', event }),
+      failed: (error) => this.#failed(error),
     })
     this.#sync = new AntiEntropy({ node, replica: this.replica, random: random.fork(1), bounds: config.bounds ?? {} })
     const version = 1000 * protocol.major + protocol.minor
@@ -187,7 +186,6 @@ export class Machine {
     return this.#links.peers
   }
 
-  /** Is there a link to anybody? */
   get linked(): boolean {
     return this.#links.count > 0
   }

@@ -9,6 +9,7 @@ import { prng } from '../base/prng.ts'
 import type { RowScanner } from '../base/rows.ts'
 import type { ChangeSet } from '../crdt/change.ts'
 import type { Dot } from '../crdt/dot.ts'
+import type { CustomFunctions } from '../merge/rules/custom.ts'
 import { findingRows } from '../replica/conflicts.ts'
 import type { Applied, Replica } from '../replica/replica.ts'
 import { KeyWriter, entryKeyOf, metaKey, prefixRange, table, tableRange, tablesToOpen } from '../replica/row-keys.ts'
@@ -58,6 +59,8 @@ export interface NodeConfig {
   readonly workflow?: Endpoints
   /** What happens, for logs and metrics. */
   readonly observer?: Observer
+  /** Functions of rules of the owner's own. */
+  readonly custom?: CustomFunctions
   now(): number
 }
 
@@ -171,6 +174,7 @@ export class SkeinNode implements SpaceHost, AsyncDisposable {
       leaves: (outputs, nowMs) => this.network.leave(outputs, nowMs),
       ...(observer && { figures: observer }),
       abilities: abilitiesOf(config.workflow ?? noEndpoints),
+      custom: config.custom,
       applied: (event) => this.#applied(event),
       merged: (space) => {
         this.#watchers.merged(space)

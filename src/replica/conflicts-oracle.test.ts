@@ -26,6 +26,7 @@ const rules: readonly RuleDeclaration[] = [
   { rule: 'reference', field: 'parent', to: 'k-' },
   { rule: 'stale', field: 'basedOn' },
   { rule: 'types' },
+  { rule: 'custom', function: 'both-doing', functionVersion: 1, keys: ['k-0', 'k-1'] },
   {
     rule: 'schema',
     schema: {

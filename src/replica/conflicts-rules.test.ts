@@ -163,6 +163,23 @@ const stories: readonly Story[] = [
     read: [['payout-1', record]],
     silent: [set('payout-1', { receipt: 're_2' }), set('payout-1', { amount: 1 }), set('payout-2', { status: 'paid' })],
   },
+  {
+    rule: {
+      rule: 'custom',
+      name: 'one at a time',
+      function: 'both-doing',
+      functionVersion: 1,
+      keys: ['job-1', 'job-2'],
+    },
+    tells: 'two jobs that must not run at once are both begun',
+    left: set('job-1', { status: 'doing' }),
+    right: set('job-2', { status: 'doing', by: 'me' }),
+    read: [
+      ['job-1', record],
+      ['job-2', record],
+    ],
+    silent: [set('job-2', { status: 'done' }), set('job-3', { status: 'doing' })],
+  },
 ]
 
 function brief(value: unknown): string {

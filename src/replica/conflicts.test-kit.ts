@@ -14,6 +14,7 @@ import type { WorkflowDeclaration } from '../merge/policy.ts'
 import { roundOf } from '../merge/queue.ts'
 import { declareRules } from '../merge/rule-set.ts'
 import type { RuleDeclaration } from '../merge/rule-set.ts'
+import type { CustomFunctions, Meeting } from '../merge/rules/custom.ts'
 import { caseIdOf } from '../merge/system.ts'
 import { joining, noCells } from './adoption.ts'
 import { Conflicts, findingRows } from './conflicts.ts'
@@ -33,6 +34,22 @@ export interface Written {
   readonly seen: Vector
 }
 
+/** True where both changes put a status of `doing` somewhere. */
+function areBothDoing({ changes }: Meeting): boolean {
+  return changes.every(({ writes }) =>
+    writes.some(({ path, value }) => JSON.stringify(path) === '["status"]' && value === 'doing'),
+  )
+}
+
+/** As a node has them, without the room of their own. */
+const functions: CustomFunctions = {
+  has: (name, version) => ['both-doing', 'broken'].includes(name) && version === 1,
+  run: (name, _, meeting) => {
+    if (name === 'broken') throw new Error('it is broken')
+    return areBothDoing(meeting)
+  },
+}
+
 export class Site {
   readonly number: number
   readonly node: string
@@ -41,6 +58,7 @@ export class Site {
   space: Space
   conflicts: Conflicts
   readonly events: ConflictEvent[] = []
+  readonly failures: string[] = []
   /** Why the last write was refused, if it was. */
   refused: SkeinError | undefined = undefined
   /** What it is to do outside. */
@@ -77,6 +95,8 @@ export class Site {
       event: (event) => this.events.push(event),
       abilities: history.abilities,
       workflow: (event) => this.#workflow(event),
+      custom: functions,
+      failed: (error) => this.failures.push(error.message),
     })
     return [replica, conflicts]
   }

@@ -221,6 +221,13 @@ const judges: Record<string, Judge> = {
       return together && !(gives(a) && isBroken(a)) && !(gives(b) && isBroken(b)) ? [[key]] : []
     })
   },
+  // Of this one function: both put a status of `doing`.
+  custom: (a, b, rule) => {
+    const keys = rule['keys'] as string[]
+    const isDoing = ({ facts }: Act): boolean =>
+      facts.some(({ key, names, value }) => keys.includes(key) && same(names, ['status']) && value === 'doing')
+    return isDoing(a) && isDoing(b) ? [keys] : []
+  },
   types: (a, b) => pairs(a, b).flatMap(([x, y]) => (x.key === y.key && x.type !== y.type ? [[x.key]] : [])),
 }
 

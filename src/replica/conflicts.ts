@@ -7,7 +7,7 @@
 import { SkeinError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { equalBytes } from '../base/bytes.ts'
-import { Reader, Writer } from '../base/msgpack.ts'
+import { Reader, Writer, encodeValue } from '../base/msgpack.ts'
 import type { RowRange, RowReader } from '../base/rows.ts'
 import { Slab } from '../base/slab.ts'
 import type { Value } from '../base/value.ts'
@@ -48,7 +48,9 @@ import type { Handling, QueueCell } from '../merge/queue.ts'
 import { names } from '../merge/policy.ts'
 import { checkChoice, checkRevision, settle } from '../merge/resolve.ts'
 import { Turns, placeOf } from '../merge/turns.ts'
-import type { Severity } from '../merge/rule.ts'
+import type { Rule, Severity } from '../merge/rule.ts'
+import { custom, functionOf } from '../merge/rules/custom.ts'
+import type { CustomFunctions, Meeting } from '../merge/rules/custom.ts'
 import { noRules, rulesIn, rulesType } from '../merge/rule-set.ts'
 import type { RuleSet } from '../merge/rule-set.ts'
 import { caseIdOf, caseKey, digestOf, isSystemKey, queueIdOf, queueKey, rulesKey, threadKey } from '../merge/system.ts'
@@ -72,6 +74,10 @@ export interface ConflictsConfig {
   /** What this node can do outside about cases. */
   readonly abilities?: Abilities | undefined
   workflow(event: WorkflowEvent): void
+  /** Functions of rules of the owner's own. */
+  readonly custom?: CustomFunctions | undefined
+  /** One of them was suspended. */
+  failed?(error: SkeinError): void
 }
 
 export type WorkflowEvent =
@@ -154,6 +160,9 @@ interface Desk {
   merging: { readonly with: Seen; readonly own: OwnSide } | undefined
   /** Found while a snapshot was merged, when no entry could be read. */
   unnamed: Finding[]
+  /** Rules whose functions failed here, and how often such functions were not asked. */
+  readonly suspended: Map<string, string>
+  unasked: number
   readonly holds: Holds
   /** Cases that came with a snapshot: whether they hold anything is looked at in the next step. */
   unread: string[]
@@ -258,8 +267,34 @@ export class Conflicts {
 
   /** Findings of this node that stand in no case yet, and comparisons that it could not make. */
   stats(space: Space): { readonly pending: number; readonly missed: number; readonly notEvaluated: readonly string[] } {
-    const { pending, finder, rules } = this.#desk(space)
-    return { pending: pending.size, missed: finder.missed, notEvaluated: rules.notEvaluated }
+    const { pending, finder, rules, suspended, unasked } = this.#desk(space)
+    const silent = rules.rules.filter((rule) => suspended.has(rule.name) || !this.#hasFunction(rule))
+    const notEvaluated = [...rules.notEvaluated, ...silent.map(({ name }) => name)]
+    return { pending: pending.size, missed: finder.missed + unasked, notEvaluated }
+  }
+
+  #hasFunction(rule: Rule): boolean {
+    return rule.kind !== custom || this.#config.custom?.has(...functionOf(rule)) === true
+  }
+
+  /** Asks the function that a rule names. One that fails is suspended until other rules come: replication goes on. */
+  #ask(space: Space, rule: Rule, meetingOf: () => Meeting | undefined): boolean | undefined {
+    const desk = this.#desk(space)
+    const { custom: functions } = this.#config
+    if (functions === undefined || desk.suspended.has(rule.name) || !this.#hasFunction(rule)) return undefined
+    const meeting = meetingOf()
+    try {
+      if (meeting !== undefined && encodeValue(meeting).length <= limits.customBytes) {
+        return functions.run(...functionOf(rule), meeting)
+      }
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error)
+      desk.suspended.set(rule.name, why)
+      const what = `rule ${rule.name} of space ${space.name} is suspended: ${why}`
+      this.#config.failed?.(new SkeinError('rule_suspended', what, { space: space.name, rule: rule.name }))
+    }
+    desk.unasked++
+    return undefined
   }
 
   /**
@@ -563,6 +598,7 @@ export class Conflicts {
     const rules = rulesIn(desk.space.entry(rulesKey).cells(rulesType.id))
     if (equalBytes(rules.bytes, desk.rules.bytes)) return
     desk.rules = rules
+    desk.suspended.clear()
     desk.space.met = rules.rules.length === 0 ? undefined : (entry) => this.#met(desk, entry)
     desk.finder = this.#finder(desk.space, rules)
     this.#config.workflow({ kind: 'survey', space: desk.space })
@@ -671,7 +707,8 @@ export class Conflicts {
   #finder(space: Space, rules: RuleSet): Finder {
     const cells = (id: string): Cells => space.entry(caseKey(id)).cells(caseType.id)
     const pending = (id: string): readonly Dot[] => this.#desks.get(space)?.pending.get(id)?.branches ?? []
-    return new Finder(viewOf(space), rules, {
+    const view = { ...viewOf(space), custom: this.#ask.bind(this, space) }
+    return new Finder(view, rules, {
       isFull: (id) => pending(id).length > limits.caseBranches || isFull(cells(id)),
       has: (id, branch) => hasDot(pending(id), branch) || holdsBranch(cells(id), branch),
     })
@@ -692,6 +729,8 @@ export class Conflicts {
         latest: undefined,
         merging: undefined,
         unnamed: [],
+        suspended: new Map(),
+        unasked: 0,
         holds: new Holds(),
         unread: [],
         holders: [],

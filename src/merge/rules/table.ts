@@ -1,6 +1,7 @@
 /** The table of rules: a new one is its file and a line here. */
 import type { RuleKind } from '../rule.ts'
 import { bound } from './bound.ts'
+import { custom } from './custom.ts'
 import { deletion } from './deletion.ts'
 import { doubleClaim } from './double-claim.ts'
 import { effect } from './effect.ts'
@@ -26,6 +27,7 @@ export const ruleKinds: readonly RuleKind[] = [
   stale,
   typesUnderOneKey,
   schema,
+  custom,
 ]
 
 const byName = new Map(ruleKinds.map((kind) => [kind.name, kind]))

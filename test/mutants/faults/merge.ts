@@ -221,4 +221,25 @@ export const mergeFaults: readonly Fault[] = [
     replace: 'if (fitsShape(shape, (name) => knownOf(together, name)) === true) return undefined',
     tests,
   },
+  {
+    name: 'merge: a function that failed is asked again',
+    file: 'src/replica/conflicts.ts',
+    find: 'desk.suspended.set(rule.name, why)',
+    replace: '',
+    tests: ['src/node/custom-rules'],
+  },
+  {
+    name: 'merge: a function may take for ever',
+    file: 'src/node/custom-rules.ts',
+    find: 'script.runInContext(context, { timeout: limits.customMs })',
+    replace: 'script.runInContext(context, { timeout: 1000 * limits.customMs })',
+    tests: ['src/node/custom-rules'],
+  },
+  {
+    name: 'merge: who lacks a function says nothing of it',
+    file: 'src/replica/conflicts.ts',
+    find: 'suspended.has(rule.name) || !this.#hasFunction(rule)',
+    replace: 'suspended.has(rule.name)',
+    tests: ['src/node/custom-rules'],
+  },
 ]
