@@ -191,6 +191,8 @@ export const limits = {
   noticeConflicts: 1000,
   /** Bytes of what a webhook, a command or a resolver answers. */
   answerBytes: 262_144,
+  /** Places, and stretches that were taken away, of one edit of a text that are compared with another's. A guess. */
+  textPieces: 256,
   /** Bytes of what a rule's own function is given; where there is more, it is not asked. */
   customBytes: 65_536,
   /** Milliseconds that a rule's own function may take before it is suspended. A guess: it should take one. */

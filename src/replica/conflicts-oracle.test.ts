@@ -5,6 +5,8 @@ import { claim } from '../crdt/types/claim.ts'
 import { log } from '../crdt/types/log.ts'
 import { record } from '../crdt/types/record.ts'
 import { register } from '../crdt/types/register.ts'
+import { text } from '../crdt/types/text.ts'
+import type { CrdtType } from '../crdt/type.ts'
 import { dotName } from '../merge/case.ts'
 import type { Choice } from '../merge/case.ts'
 import type { Conflict } from '../merge/evidence.ts'
@@ -26,6 +28,7 @@ const rules: readonly RuleDeclaration[] = [
   { rule: 'reference', field: 'parent', to: 'k-' },
   { rule: 'stale', field: 'basedOn' },
   { rule: 'types' },
+  { rule: 'text' },
   { rule: 'custom', function: 'both-doing', functionVersion: 1, keys: ['k-0', 'k-1'] },
   {
     rule: 'schema',
@@ -41,7 +44,7 @@ const rules: readonly RuleDeclaration[] = [
 function act(site: Site, chance: Prng): void {
   const key = `k-${chance.below(3)}`
   const other = `k-${chance.below(3)}`
-  switch (chance.below(12)) {
+  switch (chance.below(14)) {
     case 0:
     case 1:
       return void site.write(key, record, 'set', {
@@ -72,11 +75,26 @@ function act(site: Site, chance: Prng): void {
       return void site.write(`c-${chance.below(2)}`, claim, 'acquire', { ttlMs: 1 + chance.below(5) })
     case 10:
       return void site.write(chance.chance(0.5) ? key : 'r', register, 'set', { value: chance.below(3) })
+    case 12:
+    case 13:
+      return edit(site, chance, `t-${chance.below(2)}`)
     case 11:
       return void site.write('l', log, 'append', {
         values: [{ receipt: `r${chance.below(2)}`, order: `o${chance.below(2)}` }],
       })
   }
+}
+
+/** Writes, takes away, or rewrites somewhere in a short text. */
+function edit(site: Site, chance: Prng, key: string): void {
+  const { length } = site.read(key, text) as string
+  const at = chance.below(length + 1)
+  const count = Math.min(length - at, chance.below(4))
+  const steps: (readonly [string, CrdtType, string, object])[] = []
+  if (chance.chance(0.6)) steps.push([key, text, 'delete', { at, count }])
+  if (chance.chance(0.8)) steps.push([key, text, 'insert', { at, text: chance.pick(['a', 'bc', 'def', 'ghijkl']) }])
+  if (chance.chance(0.2)) steps.push([key, text, 'insert', { at: 0, text: '-' }])
+  site.transact(`agent-${site.node[0]}`, steps)
 }
 
 function decide(site: Site, chance: Prng): void {

@@ -5,6 +5,7 @@ import { counter } from '../crdt/types/counter.ts'
 import { log } from '../crdt/types/log.ts'
 import { record } from '../crdt/types/record.ts'
 import { register } from '../crdt/types/register.ts'
+import { text } from '../crdt/types/text.ts'
 import type { CrdtType } from '../crdt/type.ts'
 import type { Choice } from '../merge/case.ts'
 import type { Conflict } from '../merge/evidence.ts'
@@ -25,6 +26,18 @@ interface Story extends Beginning {
   /** Right sides that are no conflict with the left one. */
   readonly silent: readonly Work[]
 }
+
+const type =
+  (key: string, at: number, what: string): Work =>
+  (site) =>
+    void site.write(key, text, 'insert', { at, text: what })
+const retype =
+  (key: string, at: number, count: number, what: string): Work =>
+  (site) =>
+    void site.transact(`agent-${site.node[0]}`, [
+      [key, text, 'delete', { at, count }],
+      [key, text, 'insert', { at, text: what }],
+    ])
 
 const stories: readonly Story[] = [
   {
@@ -179,6 +192,15 @@ const stories: readonly Story[] = [
       ['job-2', record],
     ],
     silent: [set('job-2', { status: 'done' }), set('job-3', { status: 'doing' })],
+  },
+  {
+    rule: { rule: 'text' },
+    tells: 'a sentence is rewritten here and corrected there',
+    before: type('note', 0, 'We meet on Monday at noon.'),
+    left: retype('note', 11, 6, 'Friday'),
+    right: type('note', 14, '-'),
+    read: [['note', text]],
+    silent: [type('note', 26, ' Bring cake.'), retype('note', 0, 2, 'They'), type('other', 0, 'Monday')],
   },
 ]
 

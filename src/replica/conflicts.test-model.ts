@@ -2,6 +2,7 @@
  * The naive oracle: every conflict of a history, found by looking at all of it. It compares each delta with each other,
  * knows in full what each writer had seen, and has its own plain notion of every rule.
  */
+import { Item, decodeUpdate } from 'yjs'
 import { decodeValue } from '../base/msgpack.ts'
 import type { Value } from '../base/value.ts'
 import { pathValue } from '../crdt/cell.ts'
@@ -112,6 +113,43 @@ function things(act: Act): { key: string; fields: Record<string, Value> }[] {
   return found
 }
 
+interface Place {
+  readonly left: string
+  readonly right: string
+}
+
+/** Letter by letter, as Yjs itself decodes an edit. */
+function editOf(
+  { facts }: Act,
+  key: string,
+): { readonly places: readonly Place[]; readonly gone: ReadonlySet<string> } {
+  const updates = facts.flatMap(({ key: at, type, raw, value }) => {
+    const isFold = Array.isArray(raw) && Array.isArray(raw[0])
+    return at === key && type === 10 && !isFold && value instanceof Uint8Array ? [decodeUpdate(value)] : []
+  })
+  const own = new Set<string>()
+  for (const { structs } of updates) {
+    for (const { id, length } of structs) for (let at = 0; at < length; at++) own.add(`${id.client} ${id.clock + at}`)
+  }
+  const gone = new Set<string>()
+  for (const { ds } of updates) {
+    for (const [client, stretches] of ds.clients) {
+      for (const { clock, len } of stretches) for (let at = 0; at < len; at++) gone.add(`${client} ${clock + at}`)
+    }
+  }
+  const places: Place[] = []
+  for (const { structs } of updates) {
+    for (const struct of structs) {
+      if (!(struct instanceof Item)) continue
+      const { origin, rightOrigin } = struct
+      const left = origin === null ? 'start' : `${origin.client} ${origin.clock}`
+      const right = rightOrigin === null ? '' : `${rightOrigin.client} ${rightOrigin.clock}`
+      if (!own.has(left)) places.push({ left, right: own.has(right) ? '' : right })
+    }
+  }
+  return { places, gone: new Set([...gone].filter((name) => !own.has(name))) }
+}
+
 const judges: Record<string, Judge> = {
   field: (a, b, rule) =>
     pairs(a, b).flatMap(([x, y]) => {
@@ -219,6 +257,24 @@ const judges: Record<string, Judge> = {
       }
       const together = isFirst ? isBroken(b, a) : isBroken(a, b)
       return together && !(gives(a) && isBroken(a)) && !(gives(b) && isBroken(b)) ? [[key]] : []
+    })
+  },
+  text: (a, b) => {
+    const keys = new Set(a.facts.filter(({ type }) => type === 10).map(({ key }) => key))
+    return [...keys].flatMap((key) => {
+      const one = editOf(a, key)
+      const other = editOf(b, key)
+      const isWithin = (places: readonly Place[], gone: ReadonlySet<string>): boolean =>
+        places.some(({ left, right }) => gone.has(left) && gone.has(right))
+      const shared = [...one.gone].filter((name) => other.gone.has(name)).length
+      const isOver =
+        one.places.some((x) =>
+          other.places.some((y) => x.left === y.left || (x.right !== '' && x.right === y.right)),
+        ) ||
+        isWithin(one.places, other.gone) ||
+        isWithin(other.places, one.gone) ||
+        (shared > 0 && (shared < one.gone.size || shared < other.gone.size))
+      return isOver ? [[key]] : []
     })
   },
   // Of this one function: both put a status of `doing`.

@@ -189,12 +189,17 @@ class TextCopy extends Copy<Source> {
   /** Writes updates that the copy has taken in, or in their place a snapshot that contains them. */
   put(change: Change, sources: readonly Source[]): void {
     if (sources.length === 0) return
-    const snapshot = this.#fold(change, sources)
-    for (const source of snapshot ?? sources) {
-      const place = [change.time, change.nextIndex()]
-      if (this.#author !== undefined) place.push(this.#author.since)
-      this.write(change, pathOf(snapshot === undefined ? place : [place]), source)
-      if (!this.waits(source)) source.settle()
+    // The edit stands by itself beside a fold: what its delta did can be told from it.
+    for (const [written, isFold] of [
+      [this.#fold(change, sources) ?? [], true],
+      [sources, false],
+    ] as const) {
+      for (const source of written) {
+        const place = [change.time, change.nextIndex()]
+        if (this.#author !== undefined) place.push(this.#author.since)
+        this.write(change, pathOf(isFold ? [place] : place), source)
+        if (!this.waits(source)) source.settle()
+      }
     }
   }
 
@@ -210,7 +215,7 @@ class TextCopy extends Copy<Source> {
     }
     if (fold === undefined || fold.segment.length === 0) return undefined
     const parts = fold.segment.map(({ source }) => (source as Source).bytes)
-    const segment = yjs().mergeUpdates([...parts, ...written.map(({ bytes }) => bytes)])
+    const segment = yjs().mergeUpdates(parts)
     this.supersede(change, fold.segment)
     return [new Source(ownUpdate(segment))]
   }

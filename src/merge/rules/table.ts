@@ -10,6 +10,7 @@ import { field } from './field.ts'
 import { reference } from './reference.ts'
 import { schema } from './schema.ts'
 import { stale } from './stale.ts'
+import { textOverlap } from './text.ts'
 import { transition } from './transition.ts'
 import { typesUnderOneKey } from './types.ts'
 import { unique } from './unique.ts'
@@ -28,6 +29,7 @@ export const ruleKinds: readonly RuleKind[] = [
   typesUnderOneKey,
   schema,
   custom,
+  textOverlap,
 ]
 
 const byName = new Map(ruleKinds.map((kind) => [kind.name, kind]))

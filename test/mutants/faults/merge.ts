@@ -242,4 +242,25 @@ export const mergeFaults: readonly Fault[] = [
     replace: 'suspended.has(rule.name)',
     tests: ['src/node/custom-rules'],
   },
+  {
+    name: 'merge: what was written into what another took away is passed over',
+    file: 'src/merge/rules/text.ts',
+    find: 'return isOnePlace || isWithin(a.gaps, b.gone) || isWithin(b.gaps, a.gone) || isPartly(a.gone, b.gone)',
+    replace: 'return isOnePlace || isWithin(a.gaps, b.gone) || isPartly(a.gone, b.gone)',
+    tests,
+  },
+  {
+    name: 'merge: two who take away the very same are against each other',
+    file: 'src/merge/rules/text.ts',
+    find: 'return shared > 0 && (shared < sizeOf(a) || shared < sizeOf(b))',
+    replace: 'return shared > 0',
+    tests,
+  },
+  {
+    name: 'merge: two who write behind one letter are no conflict',
+    file: 'src/merge/rules/text.ts',
+    find: "left === otherLeft || (right !== ''",
+    replace: "(right !== ''",
+    tests,
+  },
 ]
