@@ -238,8 +238,8 @@ export const mergeFaults: readonly Fault[] = [
   {
     name: 'merge: who lacks a function says nothing of it',
     file: 'src/replica/conflicts.ts',
-    find: 'suspended.has(rule.name) || !this.#hasFunction(rule)',
-    replace: 'suspended.has(rule.name)',
+    find: '=> suspended.has(rule.name) || !this.#hasFunction(rule)',
+    replace: '=> suspended.has(rule.name)',
     tests: ['src/node/custom-rules'],
   },
   {
