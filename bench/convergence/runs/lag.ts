@@ -12,6 +12,8 @@ import { paced, soonUs, whenQuiet } from '../stage.ts'
 
 /** After the last write of a slice, beside what the links take. */
 const settleMs = 150
+/** The latest that changes of a slice may come. */
+const lateMs = 10_000
 const keys: Keys = { of: 'own', name: 'lag', count: 100 }
 
 export type Told = (contestant: Contestant, round: number, result: Result) => void
@@ -84,6 +86,8 @@ async function slice(fleet: Fleet, run: LagRun, phase: number): Promise<Result> 
   const { writes } = await paced(fleet.members, measured)
   // A lost packet comes after the time to send again; a hub is two links away.
   await sleep(settleMs + (link === undefined ? 0 : 1000 + 4 * link.delayMs))
+  // What comes later counts as well: it is the slow part of who is slow.
+  await whenQuiet(fleet.members, phase, lateMs)
   const after = await fleet.taken()
   const lags = lagOf(await fleet.all('arrived', { phase }), writes * (nodes - 1))
   return { ...lags, figures: { ...lags.figures, ...takenFigures(before, after, writes) } }
