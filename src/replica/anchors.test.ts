@@ -156,4 +156,30 @@ describe('contexts of many origins', () => {
     expect(kept.size).toBe(space.logs.size + 1)
     expectContexts(openReplica(rows, nodes[0] as string).open('s'), kept)
   })
+
+  test('[R18] nothing begins at an anchor that went', () => {
+    const [rows = new MapRows()] = history(90, 5)
+    const replica = openReplica(rows, nodes[0] as string)
+    const space = replica.open('s')
+    const newest = [...space.logs.values()].sort((a, b) => b.context.anchor.id - a.context.anchor.id)
+    replica.merge(space, 0, nowMs, [], () => newest.slice(0, 12).forEach(({ origin }) => space.dropHead(origin)))
+    commit(replica, rows)
+    put(replica, space, 'k', 'x')
+    commit(replica, rows)
+    const again = openReplica(rows, nodes[0] as string).open('s')
+    expect(again.logs.get(replica.origin)?.context.whole().size).toBe(space.logs.size - 1)
+  })
+
+  test('[R18] what is begun at in the first batch and left again is not written on what went', () => {
+    const [rows = new MapRows()] = history(90, 5)
+    const replica = openReplica(rows, nodes[0] as string)
+    const space = replica.open('s')
+    const newest = [...space.logs.values()].sort((a, b) => b.context.anchor.id - a.context.anchor.id)
+    put(replica, space, 'k', 'x')
+    const dropped = [...newest.slice(0, 12).map(({ origin }) => origin), replica.origin]
+    replica.merge(space, 0, nowMs, [], () => dropped.forEach((origin) => space.dropHead(origin)))
+    commit(replica, rows)
+    const again = openReplica(rows, nodes[0] as string).open('s')
+    expect(again.logs.size).toBe(space.logs.size)
+  })
 })

@@ -134,6 +134,10 @@ export class Anchors {
       this.#parents.delete(id)
       sink.del(this.#key(id))
     }
+    // Whoever was last at one of them may have left it since.
+    this.#unwritten = this.#unwritten.filter(({ id }) => this.#byId.has(id))
+    for (const [node, { id }] of this.#ofNode) if (!this.#byId.has(id)) this.#ofNode.delete(node)
+    for (const anchor of this.#byId.values()) if (needed.has(anchor.id)) this.#newest = anchor
   }
 
   #key(id: number): Uint8Array {
