@@ -7,7 +7,7 @@ import { register } from '../crdt/types/register.ts'
 import { decodePacket, encodePacket } from '../wire/codec.ts'
 import type { TreeOffer } from '../wire/frame.ts'
 import type { Replica } from './replica.ts'
-import { table, tableRange } from './row-keys.ts'
+import { spaceRange, table, tableRange } from './row-keys.ts'
 import { MapRows, commit, openReplica, rowsIn } from './rows.test-kit.ts'
 import type { Space } from './space.ts'
 import { headOf, standsOf } from './stands.ts'
@@ -181,5 +181,22 @@ describe('contexts of many origins', () => {
     commit(replica, rows)
     const again = openReplica(rows, nodes[0] as string).open('s')
     expect(again.logs.size).toBe(space.logs.size)
+  })
+
+  test('[R18] a space that was deleted is no hindrance while its rows go', () => {
+    const [rows = new MapRows()] = history(90, 5)
+    const replica = openReplica(rows, nodes[0] as string)
+    const number = replica.open('s').number
+    replica.deleteSpace('s')
+    commit(replica, rows)
+    for (const each of [table.writer, table.log, table.context]) {
+      for (const [key] of rows.list(spaceRange(each, number))) {
+        replica.remove(key)
+        commit(replica, rows)
+        if (each !== table.context) continue
+        expect(openReplica(rows, nodes[0] as string).find('s')).toBe(undefined)
+      }
+    }
+    expect(openReplica(rows, nodes[0] as string).open('s').generation).toBe(2)
   })
 })

@@ -167,12 +167,12 @@ export class Replica {
       }
       case table.context: {
         const number = readShort(key, 1)
-        const space = this.#byNumber[number.value] as Space
-        return space.anchors.load(readOrdered(key, number.next).value, value)
+        return this.#living(number.value)?.anchors.load(readOrdered(key, number.next).value, value)
       }
       case table.writer: {
         const number = readShort(key, 1)
-        const space = this.#byNumber[number.value] as Space
+        const space = this.#living(number.value)
+        if (space === undefined) return
         const log = space.log(this.#origins.nameOf(readOrdered(key, number.next).value))
         log.load(value)
         space.loaded(log)
@@ -184,16 +184,22 @@ export class Replica {
       case table.segment: {
         const number = readShort(key, 1)
         const origin = readOrdered(key, number.next)
-        const space = this.#byNumber[number.value] as Space
-        return space.log(this.#origins.nameOf(origin.value)).loadSegment(readOrdered(key, origin.next).value, value)
+        const log = this.#living(number.value)?.log(this.#origins.nameOf(origin.value))
+        return log?.loadSegment(readOrdered(key, origin.next).value, value)
       }
       case table.adoption: {
         const number = readShort(key, 1)
-        return this.#byNumber[number.value]?.loadAdoption(key, value)
+        return this.#living(number.value)?.loadAdoption(key, value)
       }
       default:
         assert(false, 'only rows of known tables are loaded')
     }
+  }
+
+  /** Of a space that was deleted only some rows may be left: they mean nothing together. */
+  #living(number: number): Space | undefined {
+    const space = this.#byNumber[number] as Space
+    return space.deleted ? undefined : space
   }
 
   /** The spaces that are alive, in the order in which they were made. */
