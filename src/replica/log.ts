@@ -220,13 +220,18 @@ export class OriginLog implements Dot {
   }
 
   /**
-   * Takes over where another replica stands with this origin. What was here of the log would have a gap, so it goes. It may
-   * be less than was here, or another history: then nothing counts as durable until it is stored.
+   * Takes over where another replica stands with this origin. What was here of the log would have a gap, so it goes. Where it
+   * does not go on from what was here it may be less, or another history: then nothing of that counts, neither as seen nor as
+   * durable.
    */
-  adopt({ seq, time, context, fork, links }: Omit<Stand, 'origin' | 'chain'>, chain: Chain, place: number): void {
-    const isBeyond = seq > this.seq
-    this.#storedBefore = isBeyond ? this.storedSeq : 0
-    if (isBeyond) this.context.raise(context)
+  adopt(
+    { seq, time, context, fork, links }: Omit<Stand, 'origin' | 'chain'>,
+    chain: Chain,
+    place: number,
+    goesOn: boolean,
+  ): void {
+    this.#storedBefore = goesOn ? this.storedSeq : 0
+    if (goesOn) this.context.raise(context)
     else {
       this.durableSeq = 0
       this.context.become(context)

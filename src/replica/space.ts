@@ -514,16 +514,16 @@ export class Space implements SpaceFacts, EntryHome, LogHome, AdoptionHome {
   /** Raises the vector, the chains and the contexts to the heads of another replica: their cells are here, or will be. */
   raise(stands: Iterable<Stand>): void {
     for (const stand of stands) {
-      if (stand.seq > (this.vector.get(stand.origin) ?? 0)) this.stand(stand)
+      if (stand.seq > (this.vector.get(stand.origin) ?? 0)) this.stand(stand, true)
     }
   }
 
-  /** Stands with an origin where another replica does, whatever was here of it. */
-  stand(stand: Stand): void {
+  /** Stands with an origin where another replica does, whatever was here of it. `goesOn`: that was the beginning of it. */
+  stand(stand: Stand, goesOn: boolean = false): void {
     const { origin, seq, chain } = stand
     const log = this.log(origin)
     this.logBytes -= log.bytes
-    log.adopt(stand, chainOf(chain), this.places)
+    log.adopt(stand, chainOf(chain), this.places, goesOn)
     this.vector.set(origin, seq)
     this.news.add(origin)
   }
@@ -532,7 +532,8 @@ export class Space implements SpaceFacts, EntryHome, LogHome, AdoptionHome {
   dropHead(origin: OriginId): void {
     const log = this.log(origin)
     this.logBytes -= log.bytes
-    log.adopt({ seq: 0, time: 0, context: Context.none }, startChain(this.name, this.generation, origin), this.places)
+    const chain = startChain(this.name, this.generation, origin)
+    log.adopt({ seq: 0, time: 0, context: Context.none }, chain, this.places, false)
     this.vector.delete(origin)
     this.news.delete(origin)
   }

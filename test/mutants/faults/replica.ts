@@ -98,8 +98,8 @@ export const replicaFaults: readonly Fault[] = [
   {
     name: 'sim replica: what an origin had seen is not taken over with its head',
     file: 'src/replica/log.ts',
-    find: 'if (isBeyond) this.context.raise(context)',
-    replace: 'if (isBeyond) this.context.add([], false)',
+    find: 'if (goesOn) this.context.raise(context)',
+    replace: 'if (goesOn) this.context.add([], false)',
     sim: { seeds: 300 },
   },
   {
