@@ -134,6 +134,19 @@ describe('what its writer keeps back until his disk has it', () => {
     expectEqual(a, b)
   })
 
+  test('[AE2] keeps nobody waiting for an answer', () => {
+    const [fleet, a, b] = pair()
+    a.write('k', register, 'set', { value: 1 })
+    fleet.pass(3000)
+    a.write('k', register, 'set', { value: 2 })
+    a.space.keptFrom.set(a.replica.origin, 2)
+    const before = fleet.frames('vector').length
+    fleet.greet(a, b)
+    fleet.settle()
+    const vectors = fleet.frames('vector').slice(before)
+    expect(vectors).toMatchObject([{ answer: true }, { answer: false }])
+  })
+
   test('[AE2] what others lack for no reason is told', () => {
     const [fleet, a, b] = pair()
     a.write('k', register, 'set', { value: 1 })

@@ -180,9 +180,13 @@ export class Exchange {
     return this.asked && nowMs - Math.max(this.#answeredMs, this.#repeatedMs) > this.#shared.bounds.answerMs
   }
 
-  /** Have we anything beyond this vector? */
+  /** Have we anything beyond this vector that may leave? */
   #lacks(theirs: ReadonlyVector): boolean {
-    for (const [origin, seq] of this.space.vector) if (seq > (theirs.get(origin) ?? 0)) return true
+    const { keptFrom, vector } = this.space
+    for (const [origin, seq] of vector) {
+      const next = (theirs.get(origin) ?? 0) + 1
+      if (seq >= next && next < (keptFrom.get(origin) ?? Infinity)) return true
+    }
     return false
   }
 
