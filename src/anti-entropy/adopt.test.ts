@@ -6,7 +6,8 @@ import { register } from '../crdt/types/register.ts'
 import { set } from '../crdt/types/set.ts'
 import { table } from '../replica/row-keys.ts'
 import { rowsIn } from '../replica/rows.test-kit.ts'
-import type { TreeCells, TreeOffer } from '../wire/frame.ts'
+import type { OriginId } from '../crdt/dot.ts'
+import type { Head, TreeCells, TreeOffer } from '../wire/frame.ts'
 import { Fleet, differences } from './fleet.test-kit.ts'
 import type { Member } from './fleet.test-kit.ts'
 import type { Bounds } from './output.ts'
@@ -229,6 +230,30 @@ describe('adoption', () => {
     fleet.settle()
     expect(b.read('k19', register)).toBe(19)
     expect(fleet.frames('tree-ask').length).toBe(2)
+  })
+
+  test('[AE5] nothing is taken of whoever says that an origin had seen what the snapshot does not have', () => {
+    for (const lie of ['an origin of nobody', 'more than there is']) {
+      const [fleet, a, b] = pair(tiny)
+      fill(a, 0, 60)
+      const stranger = 'f'.repeat(32) as OriginId
+      fleet.filter = ({ frame }) => {
+        if (frame.kind !== 'tree-offer') return true
+        const [head] = frame.heads as [Head]
+        const told = frame.heads as Head[]
+        if (lie === 'more than there is') told.push({ ...head, origin: stranger, seq: 1 })
+        const seq = lie === 'more than there is' ? 2 : 1
+        told[0] = { ...head, context: [{ origin: stranger, seq }] }
+        return true
+      }
+      fleet.greet(a, b)
+      fleet.settle()
+      expect(b.faults[0]).toBe('a context beyond the vector')
+      expect([b.space.vector.size, b.space.origins.find(stranger)]).toEqual([0, undefined])
+      fleet.filter = () => true
+      fleet.pass(60_000)
+      expect(b.read('k1', register)).toBe(a.read('k1', register))
+    }
   })
 
   test('[AE15] while a snapshot is on its way nothing beyond it is pruned', () => {

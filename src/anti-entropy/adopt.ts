@@ -253,6 +253,18 @@ export class Adopt {
     if (!this.#isForked) space.target = this.#vector
   }
 
+  /** What an origin had seen is in the snapshot. Of one that is closed whatever anybody speaks of counts as seen. */
+  #closeOffer(): void {
+    const closed = new Set<OriginId>()
+    for (const { origin, fork } of this.#heads) if (fork !== undefined) closed.add(origin)
+    for (const { context } of this.#heads) {
+      for (const dot of context) {
+        const last = this.#vector.get(dot.origin)
+        if (last === undefined || (dot.seq > last && !closed.has(dot.origin))) wrong('a context beyond the vector')
+      }
+    }
+  }
+
   /** Nothing is merged across a fork. */
   #isFit(offer: TreeOffer, nowMs: number): boolean {
     const { space, peer } = this
@@ -277,6 +289,7 @@ export class Adopt {
   cells({ seq, cells, last }: TreeCells, nowMs: number): void {
     if (this.#state !== 'take' || seq <= this.#received) return
     if (seq !== this.#received + 1) wrong('a chunk out of order')
+    if (seq === 1) this.#closeOffer()
     this.#received = seq
     this.#heardMs = nowMs
     if (cells.length > 0 || last) this.movedMs = nowMs
