@@ -19,7 +19,7 @@ function put(replica: Replica, value: unknown): Dot {
 }
 
 function give(dot: Dot, from: Replica, ...others: readonly Replica[]): Received[] {
-  const { body } = from.open('s').logs.get(dot.origin)?.entry(dot.seq) as { body: Uint8Array }
+  const body = from.open('s').logs.get(dot.origin)?.entry(dot.seq)?.body as Uint8Array
   return others.map((replica) => replica.receive(replica.open('s'), dot, body.slice(), nowMs))
 }
 

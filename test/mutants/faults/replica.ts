@@ -210,6 +210,20 @@ export const replicaFaults: readonly Fault[] = [
     tests: ['src/replica/anchors.test.ts', 'src/replica/context.test.ts'],
   },
   {
+    name: 'contexts: what was swept is begun at',
+    file: 'src/replica/anchors.ts',
+    find: 'if (!this.#byId.has(id)) this.#ofNode.delete(node)',
+    replace: 'if (!this.#byId.has(id)) this.#ofNode.get(node)',
+    tests: ['src/replica/anchors.test.ts', 'src/replica/context.test.ts'],
+  },
+  {
+    name: 'contexts: what was swept is written all the same',
+    file: 'src/replica/anchors.ts',
+    find: 'this.#unwritten.filter(({ id }) => this.#byId.has(id))',
+    replace: 'this.#unwritten.filter(({ id }) => id > 0)',
+    tests: ['src/replica/anchors.test.ts', 'src/replica/context.test.ts'],
+  },
+  {
     name: 'contexts: a row forgets where it begins',
     file: 'src/replica/anchors.ts',
     find: 'if (hasAnchor) writer.number(this.anchor.id)',
