@@ -210,4 +210,26 @@ describe('presence', () => {
     expect(node.hasRoom(space, 'ann', 1)).toBe(true)
     expect(node.hasRoom(space, 'ann', limits.presencesBytes + 1)).toBe(false)
   })
+
+  test('[PR1] a number that nobody can go above does not make this node say what nobody can read', () => {
+    const rooms = new Rooms(3)
+    rooms.set(0, 'ann', 1)
+    for (const version of [Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER - 1, 2 ** 52 - 1]) {
+      const statement = { node: id(0), agent: 'ann', version, leftMs: 1_000, value: encodeValue('false') }
+      for (const at of [0, 1]) {
+        rooms.feed(id(at), { kind: 'message', from: id(2), frame: { kind: 'presence', space, statements: [statement] } })
+      }
+      // The codec that frames go through takes all of them.
+      for (let more = 0; more < 5; more++) {
+        rooms.pass(200)
+        rooms.set(0, 'ann', more)
+      }
+      expect(rooms.seen(0)).toEqual(['ann@0 4'])
+    }
+    // What was said in its name ends like all that is not said again.
+    rooms.pass(2_000)
+    rooms.set(0, 'ann', 'back')
+    rooms.pass(200)
+    for (const at of [0, 1, 2]) expect(rooms.seen(at)).toEqual(['ann@0 "back"'])
+  })
 })

@@ -93,6 +93,8 @@ const repeatBytes = 8_192
 const frameBytes = 131_072
 /** Roughly what a statement takes beside its value. */
 const statementBytes = 64
+/** No clock comes to such a number: one that is said in this node's name is not gone above, or no frame could hold what follows. */
+const beyondVersions = 2 ** 52
 
 export class Presence {
   readonly #config: PresenceConfig
@@ -191,6 +193,7 @@ export class Presence {
     if (known !== undefined && version <= known.version) return
     const untilMs = nowMs + leftMs
     if (node === this.#config.self) {
+      if (version >= beyondVersions) return
       // Of an earlier run, from somebody who has not heard that it is over: what is so here is said above it.
       const { value, untilMs: until } = known ?? { value: nothing, untilMs }
       this.#keep(space, { node, agent, version: version + 1, value, untilMs: until, from: undefined }, nowMs)
