@@ -4,7 +4,7 @@
  * disk has the mark that says who does it.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { SkeinError } from '../../base/errors.ts'
+import { SkeinError, errorTable } from '../../base/errors.ts'
 import { limits } from '../../base/limits.ts'
 import { encodeValue } from '../../base/msgpack.ts'
 import type { Value } from '../../base/value.ts'
@@ -274,7 +274,9 @@ export class WorkflowDriver {
       const { choice, confidence, reason } = answerOf(answer)
       const space = this.#host.find(errand.space)
       const known = space && this.#host.conflicts.case(space, errand.id)
-      if (known?.revision === revision) checkChoice(known, choice)
+      if (known === undefined) throw new Error('the conflict is gone')
+      // Also where there are more branches by now: none was taken away.
+      checkChoice(known, choice)
       const proposing = { choice, revision, confidence }
       return { kind: 'proposed', proposing, agent: resolverAgent(resolver), reason }
     })
@@ -310,7 +312,7 @@ export class WorkflowDriver {
       why = error instanceof Error ? error.message : String(error)
       // To tell somebody is tried for ever. A resolver or an action that failed is for people.
       const isForLater = kind === 'notify' || error instanceof Broken
-      outcome = isForLater ? { kind: 'given-up' } : { kind: 'failed', why: why.slice(0, 500) }
+      outcome = isForLater ? { kind: 'given-up' } : failed(why)
     }
     host.told({
       kind,
@@ -328,7 +330,8 @@ export class WorkflowDriver {
         return host.step()
       } catch (error) {
         if (!(error instanceof SkeinError)) throw error
-        if (outcome.kind === 'proposed' && error.code === 'too_large') outcome = { kind: 'failed', why: error.message }
+        // What it says cannot be written, now or later.
+        if (outcome.kind === 'proposed' && !errorTable[error.code].retry) outcome = failed(error.message)
         else await sleep(writeAgainMs, undefined, { signal }).catch(() => undefined)
       }
     }
@@ -378,7 +381,7 @@ function answerOf(answer: unknown): ResolverAnswer {
   return {
     choice: choice as Choice,
     ...(confidence !== undefined && { confidence: confidence as number }),
-    ...(typeof reason === 'string' && reason !== '' && { reason: reason.slice(0, limits.reasonBytes / 4) }),
+    ...(typeof reason === 'string' && reason !== '' && { reason: cut(reason, limits.reasonBytes / 4) }),
   }
 }
 
@@ -391,5 +394,14 @@ function receiptOf(answer: unknown): Value | undefined {
   } catch {
     // It is no value: its text will do.
   }
-  return (JSON.stringify(answer) ?? '').slice(0, limits.caseValueBytes / 4)
+  return cut(JSON.stringify(answer) ?? '', limits.caseValueBytes / 4)
+}
+
+function failed(why: string): Outcome {
+  return { kind: 'failed', why: cut(why, 500) }
+}
+
+/** Of a text from outside; half a character, there or where it is cut, could not be written. */
+function cut(text: string, most: number): string {
+  return text.slice(0, most).toWellFormed()
 }

@@ -3,6 +3,7 @@
  * answers with one, within a time and a size; that it hangs, floods or dies ends in an error here.
  */
 import { spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { createHmac } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import { isIP } from 'node:net'
@@ -115,24 +116,45 @@ async function post(
 }
 
 async function run(command: readonly string[], { key, body }: Asking, signal: AbortSignal): Promise<unknown> {
+  signal.throwIfAborted()
   const [file = '', ...args] = command
   const child = spawn(file, args, {
     stdio: ['pipe', 'pipe', 'ignore'],
-    signal,
-    killSignal: 'SIGKILL',
+    // A group of its own: what it has started ends with it.
+    detached: true,
     env: { PATH: process.env['PATH'], SKEIN_KEY: key },
   })
   const { promise: ended, resolve, reject } = Promise.withResolvers<number | null>()
   child.on('error', reject)
   child.on('close', resolve)
   ended.catch(() => undefined)
-  // A command that does not read what it is told has a right to.
-  child.stdin.on('error', () => undefined)
-  child.stdin.end(JSON.stringify(jsonOf(body)))
-  const text = await textOf(child.stdout, () => child.kill('SIGKILL'))
-  const status = await ended
-  if (status !== 0) throw new Error(`${file} ended with ${status ?? 'a signal'}`)
-  return parsed(text)
+  // Whoever has left the group may still hold the output, which is not waited for.
+  const end = (): void => {
+    endGroup(child)
+    child.stdout.destroy(reasonOf(signal))
+  }
+  signal.addEventListener('abort', end, { once: true })
+  try {
+    // A command that does not read what it is told has a right to.
+    child.stdin.on('error', () => undefined)
+    child.stdin.end(JSON.stringify(jsonOf(body)))
+    const text = await textOf(child.stdout, () => endGroup(child))
+    const status = await ended
+    if (status !== 0) throw new Error(`${file} ended with ${status ?? 'a signal'}`)
+    return parsed(text)
+  } finally {
+    signal.removeEventListener('abort', end)
+  }
+}
+
+function endGroup(child: ChildProcess): void {
+  if (child.pid === undefined) return
+  try {
+    process.kill(-child.pid, 'SIGKILL')
+  } catch {
+    // There are no groups here, or nobody is left in it.
+    child.kill('SIGKILL')
+  }
 }
 
 async function textOf(stream: AsyncIterable<Buffer>, end: () => void): Promise<string> {

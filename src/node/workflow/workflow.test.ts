@@ -209,6 +209,22 @@ test('[M26] a command gets its document and answers with one; that it fails, flo
   await expect(callEndpoint({ kind: 'command', command: [flooding] }, asking)).rejects.toThrow('longer than')
 })
 
+test('[M26] a command that has started another ends with it, though that one holds the output', async () => {
+  const stop = new AbortController()
+  const { promise: ended, resolve } = Promise.withResolvers<void>()
+  const [url] = await receiver((response) => {
+    response.on('close', resolve)
+    stop.abort(new Error('enough'))
+  })
+  const path = await program(
+    `const inner = 'require("node:http").request(process.argv[1], { method: "POST" }).end("{}")'
+    require("node:child_process").spawn(process.execPath, ["-e", inner, process.argv[2]], { stdio: "inherit" })`,
+  )
+  const asking = { key: 'k', body: {}, timeoutMs: 60_000, signal: stop.signal, now: Date.now }
+  await expect(callEndpoint({ kind: 'command', command: [path, url] }, asking)).rejects.toThrow('enough')
+  await ended
+})
+
 test('[M26] a function that never ends is not waited for', async () => {
   const endpoint: Endpoint = { kind: 'function', call: () => new Promise(() => undefined) }
   await expect(calling(endpoint, { ...quick, attempts: 1, timeoutMs: 20 })).rejects.toThrow(/aborted|timeout/i)
@@ -255,6 +271,38 @@ test('[M23] nonsense from a resolver is no proposal, and people are told', async
     await until(() => (told.length > 0 ? told : undefined))
     expect(left.conflicts.get(id)?.proposals).toEqual([])
   }
+})
+
+test('[M23] what a resolver says badly of a conflict that has moved on, or in half a character, is no proposal either', async () => {
+  const told: NoticeBody[] = []
+  const answers = [
+    { choice: { kind: 'compensate', action: { any: 1 } } },
+    { choice: { kind: 'dismiss' }, reason: 'half \ud83d' },
+    new Error(`${'x'.repeat(499)}\u{1f600}`),
+  ]
+  for (const answer of answers) {
+    const workflow = endpointsOf({
+      resolvers: {
+        model: () => {
+          if (answer instanceof Error) throw answer
+          return answer as never
+        },
+      },
+      targets: [{ tell: (notice) => void told.push(notice) }],
+      bounds: { attempts: 1 },
+    })
+    told.length = 0
+    await clash(workflow, asking)
+    await until(() => (told.length > 0 ? told : undefined))
+  }
+})
+
+test('[M25] a receipt that is cut is cut between characters', async () => {
+  const workflow = endpointsOf({ actions: { back: () => `x${'\u{1f600}'.repeat(5_000)}` } })
+  const [left, , { id, revision }] = await clash(workflow)
+  left.conflicts.resolve(id, { revision, choice: { kind: 'compensate', action: 'back' }, agent: 'ada' })
+  const { receipt } = await until(() => left.conflicts.get(id)?.compensations.find(({ state }) => state === 'done'))
+  expect(receipt).toContain('\u{1f600}')
 })
 
 test('[M25] an action runs once for three nodes and leaves its receipt with everybody', async () => {
