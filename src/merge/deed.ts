@@ -2,6 +2,7 @@
  * A delta as rules look at it: what it put, what it dropped, what it deleted. System entries are left out, and deletions of
  * what expired: they were agreed on when it was written.
  */
+import { limits } from '../base/limits.ts'
 import { decodeValue } from '../base/msgpack.ts'
 import type { Value } from '../base/value.ts'
 import { pathValue, rootPath } from '../crdt/cell.ts'
@@ -12,7 +13,7 @@ import { record } from '../crdt/types/record.ts'
 import { register } from '../crdt/types/register.ts'
 import { set } from '../crdt/types/set.ts'
 import type { Touch } from './rule.ts'
-import { isSystemKey } from './system.ts'
+import { digestOf, isSystemKey } from './system.ts'
 
 export interface Put extends CellWrite {
   readonly value: Uint8Array
@@ -72,6 +73,19 @@ export function valueIn(bytes: Uint8Array): Value | undefined {
   } catch {
     return undefined
   }
+}
+
+/** Above what a value may be wrapped in: a case, and what tells of it. */
+const wrappings = 8
+
+/** A value that others are to hold; one that is nested about as deep as may be is named by its digest. */
+export function nestable(value: Value): Value {
+  return isDeep(value, limits.valueDepth - wrappings) ? digestOf(value) : value
+}
+
+function isDeep(value: Value, most: number): boolean {
+  if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return false
+  return most === 0 || Object.values(value).some((one: Value) => isDeep(one, most - 1))
 }
 
 export function isObject(value: Value | undefined): value is { readonly [name: string]: Value } {

@@ -88,7 +88,7 @@ export class Finder {
     }
     const deed = deedOf(delta)
     const touches = this.#rules.flatMap((rule, at) =>
-      rule.kind.touches(deed, rule).map((touch) => ({ rule, at, touch })),
+      this.#window.touches(deed, rule).map((touch) => ({ rule, at, touch })),
     )
     if (touches.length === 0) return none
     for (const [origin, next] of unseen) this.#window.want(origin, next)

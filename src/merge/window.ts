@@ -3,6 +3,7 @@
  * delta comes whose writer had not seen all that is here; while writers see one another's work it costs nothing, and after
  * a restart there is nothing to load. It is bounded: what does not fit is left out and read again when it is wanted.
  */
+import { SkeinError } from '../base/errors.ts'
 import { encodeValue } from '../base/msgpack.ts'
 import { limits } from '../base/limits.ts'
 import { Slab } from '../base/slab.ts'
@@ -92,10 +93,21 @@ export class Window {
     }
   }
 
+  /** What another member wrote in a form that no rule can take stands in the way of nothing else. */
+  touches(deed: Deed, rule: Rule): readonly Touch[] {
+    try {
+      return rule.kind.touches(deed, rule)
+    } catch (error) {
+      if (!(error instanceof SkeinError)) throw error
+      this.missed++
+      return []
+    }
+  }
+
   #add(deed: Deed): void {
     const { origin, seq, time, agent } = deed.delta
     for (const [at, rule] of this.#rules.entries()) {
-      for (const touch of rule.kind.touches(deed, rule)) {
+      for (const touch of this.touches(deed, rule)) {
         const met = { origin, seq, time, agent, touch: this.#kept(lean(touch)) }
         const name = nameOf(at, touch.bucket)
         const bucket = this.#buckets.get(name)

@@ -41,7 +41,7 @@ function take(node: SkeinNode, other: SkeinNode): void {
   for (const [origin, log] of other.replica.open('s').logs) {
     for (let seq = 1; seq <= log.seq; seq++) {
       const body = log.entry(seq)?.body ?? new Uint8Array(0)
-      expect(node.replica.receive(space, { origin, seq }, body, Date.now())).toBe('applied')
+      expect(['applied', 'known']).toContain(node.replica.receive(space, { origin, seq }, body, Date.now()))
     }
   }
 }
@@ -167,4 +167,62 @@ test('[M14] what is no function is refused when it is registered', () => {
       expect.objectContaining({ code: 'invalid_argument' }) as Error,
     )
   }
+})
+
+test('[M14] what is nested too deep to be given to it is counted, and suspends no rule', async () => {
+  let deep: unknown = 'x'
+  for (let at = 0; at < limits.valueDepth - 1; at++) deep = [deep]
+  const node = await met(
+    whatever(() => true),
+    1,
+    deep,
+  )
+  const stats = await node.conflicts.stats()
+  expect(stats).toMatchObject([{ notEvaluated: [] }])
+  expect(stats[0]?.missed).toBeGreaterThan(0)
+})
+
+test('[M14] a value that is nested as deep as may be written hides from no rule', async () => {
+  let deep: unknown = 'x'
+  for (let at = 0; at < limits.valueDepth - 1; at++) deep = [deep]
+  const node = await openNode({ memory: true, agent: 'left', customRules: whatever(() => true) })
+  const other = await openNode({ memory: true, agent: 'right' })
+  onTestFinished(async () => {
+    await node.close()
+    await other.close()
+  })
+  const rules = [
+    { rule: 'custom', name: 'mine', function: 'mine', functionVersion: 1 },
+    { rule: 'unique', prefix: 't', field: 'by' },
+    { rule: 'effect', prefix: 't', receipt: 'at', key: 'by' },
+    { rule: 'field', prefix: 't' },
+  ]
+  const here = node.space('s', defineSpace({ rules }))
+  here.record('t1').set({ by: deep as string, at: 1 })
+  other.space('s').record('t1').set({ by: 'y', at: 3 })
+  other.space('s').record('t2').set({ by: deep as string, at: 2 })
+  other.space('s').record('t3').set({ by: 'x' })
+  take(node, other)
+  const found = await Array.fromAsync(node.conflicts.list())
+  expect([...new Set(found.map(({ rule }) => rule))].sort()).toEqual(['effect', 'field', 'unique'])
+})
+
+test('[M14] a passage that is cut in the middle of a character is found all the same', async () => {
+  const node = await openNode({ memory: true, agent: 'left' })
+  const other = await openNode({ memory: true, agent: 'right' })
+  onTestFinished(async () => {
+    await node.close()
+    await other.close()
+  })
+  const here = node.space('s', defineSpace({ rules: [{ rule: 'text' }] })).text('n')
+  const there = other.space('s').text('n')
+  there.insert(0, 'We meet on Monday at noon.')
+  take(node, other)
+  here.insert(14, '-')
+  other.space('s').transact((change) => {
+    change.text('n').delete(11, 6)
+    change.text('n').insert(11, `${'x'.repeat(limits.caseValueBytes / 4 - 1)}\u{1f600}`)
+  })
+  take(node, other)
+  expect(await node.conflicts.stats()).toMatchObject([{ open: 1 }])
 })

@@ -7,7 +7,7 @@
 import { SkeinError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { equalBytes } from '../base/bytes.ts'
-import { Reader, Writer, encodeValue } from '../base/msgpack.ts'
+import { Reader, Writer } from '../base/msgpack.ts'
 import type { RowRange, RowReader } from '../base/rows.ts'
 import { Slab } from '../base/slab.ts'
 import type { Value } from '../base/value.ts'
@@ -49,7 +49,7 @@ import { names } from '../merge/policy.ts'
 import { checkChoice, checkRevision, settle } from '../merge/resolve.ts'
 import { Turns, placeOf } from '../merge/turns.ts'
 import type { Rule, Severity } from '../merge/rule.ts'
-import { custom, functionOf } from '../merge/rules/custom.ts'
+import { custom, functionOf, isGivable } from '../merge/rules/custom.ts'
 import type { CustomFunctions, Meeting } from '../merge/rules/custom.ts'
 import { noRules, rulesIn, rulesType } from '../merge/rule-set.ts'
 import type { RuleSet } from '../merge/rule-set.ts'
@@ -284,7 +284,7 @@ export class Conflicts {
     if (functions === undefined || desk.suspended.has(rule.name) || !this.#hasFunction(rule)) return undefined
     const meeting = meetingOf()
     try {
-      if (meeting !== undefined && encodeValue(meeting).length <= limits.customBytes) {
+      if (meeting !== undefined && isGivable(meeting)) {
         return functions.run(...functionOf(rule), meeting)
       }
     } catch (error) {

@@ -100,7 +100,16 @@ function changeOf({ puts, drops, deletions }: Deed, isIn: (key: string) => boole
       return { key, type: typeOf(type)?.name ?? '', path: pathIn(path), ...(held !== undefined && { value: held }) }
     })
   const change = { writes, deleted: deletions.map(({ key }) => key).filter(isIn) }
-  return encodeValue(change).length > limits.customBytes / 4 ? null : change
+  return isGivable(change, limits.customBytes / 4) ? change : null
+}
+
+/** Is it no more than a function is given, and not nested so deep that there is no form for it? */
+export function isGivable(value: Value | Meeting, mostBytes: number = limits.customBytes): boolean {
+  try {
+    return encodeValue(value).length <= mostBytes
+  } catch {
+    return false
+  }
 }
 
 function pathIn(path: Path): Value {

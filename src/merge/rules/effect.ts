@@ -5,7 +5,7 @@
 import { equalBytes } from '../../base/bytes.ts'
 import { encodeValue } from '../../base/msgpack.ts'
 import type { Value } from '../../base/value.ts'
-import { bucketOf, rowsOf } from '../deed.ts'
+import { bucketOf, nestable, rowsOf } from '../deed.ts'
 import type { Met, RuleKind } from '../rule.ts'
 import { digestOf } from '../system.ts'
 import { textIn } from './settings.ts'
@@ -29,8 +29,9 @@ export const effect: RuleKind = {
     const named = settings['key'] as string | undefined
     return rowsOf(deed, prefix).flatMap(({ key, type, path, value, fields }) => {
       const proof = fields.get(receipt)
-      const idempotencyKey = named === undefined ? key : fields.get(named)
-      if (proof === undefined || proof === null || idempotencyKey === undefined) return []
+      const given = named === undefined ? key : fields.get(named)
+      if (proof === undefined || proof === null || given === undefined) return []
+      const idempotencyKey = nestable(given)
       const bucket = bucketOf(digestOf([idempotencyKey]))
       return [{ bucket, act: 'put' as const, key, type, path, value, over: [], note: [idempotencyKey, proof] }]
     })

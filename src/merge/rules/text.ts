@@ -79,7 +79,9 @@ function touchOfEdit(puts: readonly Put[]): Touch {
     inserted: structs
       .map((struct) => struct.text)
       .join('')
-      .slice(0, limits.caseValueBytes / 4),
+      .slice(0, limits.caseValueBytes / 4)
+      // Half a character may be cut off, or be what somebody's editor wrote.
+      .toWellFormed(),
     deleted: gone.reduce((sum, [, from, to]) => sum + to - from, 0),
   }
   return {

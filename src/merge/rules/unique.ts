@@ -1,6 +1,6 @@
 /** Two entries were given one value that only one may have: an external id, a name. */
 import type { Value } from '../../base/value.ts'
-import { rowsOf } from '../deed.ts'
+import { nestable, rowsOf } from '../deed.ts'
 import type { RuleKind } from '../rule.ts'
 import { digestOf } from '../system.ts'
 import { textIn } from './settings.ts'
@@ -21,7 +21,8 @@ export const unique: RuleKind = {
     rowsOf(deed, prefix).flatMap(({ key, type, path, value, fields }) => {
       const held = fields.get(settings['field'] as string)
       if (held === undefined || held === null) return []
-      return [{ bucket: digestOf([held]), act: 'put' as const, key, type, path, value, over: [], note: held }]
+      const note = nestable(held)
+      return [{ bucket: digestOf([note]), act: 'put' as const, key, type, path, value, over: [], note }]
     }),
   judge: (a, b) => (a.touch.key === b.touch.key ? undefined : { subject: [a.touch.note as Value] }),
 }
