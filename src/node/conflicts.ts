@@ -12,6 +12,7 @@ import type { Conflict } from '../merge/evidence.ts'
 import { isObject, valueIn } from '../merge/deed.ts'
 import { isReservedAgent } from '../merge/policy.ts'
 import type { WorkflowDeclaration } from '../merge/policy.ts'
+import type { Purge } from '../merge/purge.ts'
 import { roundOf, stages } from '../merge/queue.ts'
 import type { Stage } from '../merge/queue.ts'
 import { checkChoice, checkRevision } from '../merge/resolve.ts'
@@ -422,6 +423,11 @@ export class NodeConflicts {
       feed.queue.push(event)
       feed.wake?.()
     }
+  }
+
+  /** @internal Again once the log has let go of it: it may have come with a snapshot, or been found meanwhile. */
+  purged(space: Space, purge: Purge): void {
+    this.#conflicts.purged(space, purge)
   }
 
   /** @internal The node closes. */

@@ -188,6 +188,8 @@ export class Purges {
         else await nextTurn()
         if (!host.isOpen()) return
       }
+      // By now nothing more of it can be found.
+      host.conflicts.purged(space, purge)
     }
     await this.#flush()
     await host.store.compact()

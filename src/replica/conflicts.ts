@@ -14,6 +14,7 @@ import type { Value } from '../base/value.ts'
 import { decodeDelta } from '../crdt/delta.ts'
 import type { Delta } from '../crdt/delta.ts'
 import { hasDot } from '../crdt/cell.ts'
+import { covers } from '../crdt/dot.ts'
 import type { Dot, OriginId, Seen } from '../crdt/dot.ts'
 import type { ChangeSet, Entry } from '../crdt/change.ts'
 import type { Cells } from '../crdt/type.ts'
@@ -46,6 +47,8 @@ import { Holds, heldBy } from '../merge/holds.ts'
 import { handlingOf, queueCell, queueCells, queueType } from '../merge/queue.ts'
 import type { Handling, QueueCell } from '../merge/queue.ts'
 import { names } from '../merge/policy.ts'
+import { purgeType } from '../merge/purge.ts'
+import type { Purge } from '../merge/purge.ts'
 import { checkChoice, checkRevision, settle } from '../merge/resolve.ts'
 import { Turns, placeOf } from '../merge/turns.ts'
 import type { Rule, Severity } from '../merge/rule.ts'
@@ -53,7 +56,17 @@ import { custom, functionOf, isGivable } from '../merge/rules/custom.ts'
 import type { CustomFunctions, Meeting } from '../merge/rules/custom.ts'
 import { noRules, rulesIn, rulesType } from '../merge/rule-set.ts'
 import type { RuleSet } from '../merge/rule-set.ts'
-import { caseIdOf, caseKey, digestOf, isSystemKey, queueIdOf, queueKey, rulesKey, threadKey } from '../merge/system.ts'
+import {
+  caseIdOf,
+  caseKey,
+  digestOf,
+  isSystemKey,
+  purgePrefix,
+  queueIdOf,
+  queueKey,
+  rulesKey,
+  threadKey,
+} from '../merge/system.ts'
 import type { Replicated } from '../merge/window.ts'
 import { Audit } from './audit.ts'
 import { Errands, noAbilities } from './errands.ts'
@@ -505,6 +518,9 @@ export class Conflicts {
     const news = new Map<string, Set<CaseCell | QueueCell>>()
     for (const { key, path, value } of delta.writes) {
       if (key === rulesKey) this.#setRules(desk)
+      if (key.startsWith(purgePrefix)) {
+        for (const purge of purgeType.read(space.entry(key).cells(purgeType.id)).value.purges) this.purged(space, purge)
+      }
       const queued = queueIdOf(key)
       const id = queued ?? caseIdOf(key)
       if (id === undefined) continue
@@ -692,12 +708,34 @@ export class Conflicts {
       const finding = this.#pendingOf(desk, id)
       if (finding !== undefined && !known.decisions.some((one) => desk.finder.knew(one, finding))) return false
     }
-    for (let at = 0; at < pending.pieces.length; at++)
-      this.#config.replica.keep(pieceKey(desk.space, id, at), undefined)
+    this.#dropPending(desk, id, pending)
+    return true
+  }
+
+  #dropPending(desk: Desk, id: string, { pieces }: Pending): void {
+    for (let at = 0; at < pieces.length; at++) this.#config.replica.keep(pieceKey(desk.space, id, at), undefined)
     desk.pending.delete(id)
     if (desk.latest?.id === id) desk.latest = undefined
     if (desk.holds.has(id)) this.#hold(desk, id)
-    return true
+  }
+
+  /** What was found and stands in no case yet quotes what is purged: it goes, as the cases do. */
+  purged(space: Space, { keys, upTo }: Purge): void {
+    const desk = this.#desk(space)
+    const isConcerned = ({ branches, ancestors }: Finding): boolean =>
+      [...branches.values(), ...ancestors.values()].some(
+        (one) => covers(upTo, one) && one.parts.some(({ key }) => keys.includes(key)),
+      )
+    desk.finder.forget()
+    for (const [id, pending] of desk.pending) {
+      const finding = this.#pendingOf(desk, id)
+      if (finding !== undefined && isConcerned(finding)) this.#dropPending(desk, id, pending)
+    }
+    desk.unnamed = desk.unnamed.filter((finding) => {
+      if (!isConcerned(finding)) return true
+      this.#config.replica.keep(unnamedKey(space, finding.head, finding.branches), undefined)
+      return false
+    })
   }
 
   #thread(space: Space, { rule, subject }: Case): readonly Dot[] {
