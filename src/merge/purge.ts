@@ -2,11 +2,12 @@
  * What a space says of its own purges: which entries, up to which dots, and which nodes have done it. An entry of the system
  * for each key that was purged; its cells are ordinary ones, so everybody comes to know, also who was away.
  */
-import { decodeValue } from '../base/msgpack.ts'
+import { fromBinaryString } from '../base/bytes.ts'
 import type { Value } from '../base/value.ts'
-import { pathOf, pathValue, rootPath } from '../crdt/cell.ts'
+import { pathOf, rootPath } from '../crdt/cell.ts'
 import type { Dot, OriginId, Vector } from '../crdt/dot.ts'
 import type { Cells, CrdtType } from '../crdt/type.ts'
+import { valueIn } from './deed.ts'
 import { systemTypes } from './system.ts'
 
 /** Nothing that a covered delta wrote to these entries is to be kept. */
@@ -60,20 +61,24 @@ export function readPurges(cells: Cells): PurgeReading {
   for (const [path, siblings] of cells.all()) {
     for (const { origin, seq, value } of siblings) {
       if (path === rootPath) {
-        const read = purgeIn(decodeValue(value))
+        const read = purgeIn(valueIn(value))
         if (read !== undefined) purges.push({ dot: { origin, seq }, ...read })
         continue
       }
-      const [node] = pathValue(path) as readonly Value[]
-      const [, ...flat] = decodeValue(value) as readonly Value[]
+      const [node] = listIn(valueIn(fromBinaryString(path)))
+      const [, ...flat] = listIn(valueIn(value))
       if (typeof node === 'string') done.set(node, [...(done.get(node) ?? []), ...dotsIn(flat)])
     }
   }
   return { purges, done }
 }
 
-function purgeIn(value: Value): { readonly keys: readonly string[]; readonly upTo: Vector } | undefined {
-  const [keys, flat] = Array.isArray(value) ? (value as readonly Value[]) : []
+function listIn(value: Value | undefined): readonly Value[] {
+  return Array.isArray(value) ? (value as readonly Value[]) : []
+}
+
+function purgeIn(value: Value | undefined): { readonly keys: readonly string[]; readonly upTo: Vector } | undefined {
+  const [keys, flat] = listIn(value)
   if (!Array.isArray(keys) || !Array.isArray(flat) || !keys.every((key) => typeof key === 'string')) return undefined
   return {
     keys: keys as readonly string[],

@@ -1,6 +1,9 @@
 /** What a node keeps beside its log and its entries is purged too. */
 import { expect, onTestFinished, test } from 'vitest'
 import { openNode } from '../open.ts'
+import { pathOf, rootPath } from '../crdt/cell.ts'
+import { purgeType } from '../merge/purge.ts'
+import { purgeKey } from '../merge/system.ts'
 import { openMemoryStore } from '../store/memory.ts'
 import { openWsTransport } from '../transport/ws.ts'
 import { meetingOver, until } from './conflicts.test-kit.ts'
@@ -62,4 +65,31 @@ test('[PU5] a conflict that was found and stands in no case yet lets go of what 
   }
   expect(text).toContain('harmless')
   expect(text).not.toContain('secret-of-right')
+})
+
+test('[PU6] what is no record of a purge is passed over', async () => {
+  await using node = await openNode({ memory: true, agent: 'left' })
+  const space = node.replica.open('s')
+  const path = (given: unknown) => pathOf(given as never)
+  const cells: readonly (readonly [ReturnType<typeof path>, unknown])[] = [
+    [rootPath, 7],
+    [path(['n1']), 7],
+    [path(['n2']), null],
+    [path([7]), [1]],
+    [path([]), [1]],
+    [path(['n3']), [1, 'x', 2, 3]],
+  ]
+  node.replica.transact(space, { nowMs: Date.now(), agent: 'mallory', reason: undefined }, (change) => {
+    const operation = {
+      parameters: [],
+      run: (_: unknown, to: { put(at: unknown, value: unknown): void }) => {
+        for (const [at, value] of cells) to.put(at, value)
+        return undefined
+      },
+    }
+    change.run(space.entry(purgeKey('t')), purgeType, operation as never, {})
+  })
+  expect(node.space('s').purged('t')).toMatchObject({ waiting: [] })
+  node.space('s').record('t').set({ note: 'x' })
+  expect((await node.space('s').purge('t')).done).toContain(node.id)
 })
