@@ -217,7 +217,11 @@ describe('presence', () => {
     for (const version of [Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER - 1, 2 ** 52 - 1]) {
       const statement = { node: id(0), agent: 'ann', version, leftMs: 1_000, value: encodeValue('false') }
       for (const at of [0, 1]) {
-        rooms.feed(id(at), { kind: 'message', from: id(2), frame: { kind: 'presence', space, statements: [statement] } })
+        rooms.feed(id(at), {
+          kind: 'message',
+          from: id(2),
+          frame: { kind: 'presence', space, statements: [statement] },
+        })
       }
       // The codec that frames go through takes all of them.
       for (let more = 0; more < 5; more++) {

@@ -200,7 +200,10 @@ test('[M14] a value that is nested as deep as may be written hides from no rule'
   const here = node.space('s', defineSpace({ rules }))
   here.record('t1').set({ by: deep as string, at: 1 })
   other.space('s').record('t1').set({ by: 'y', at: 3 })
-  other.space('s').record('t2').set({ by: deep as string, at: 2 })
+  other
+    .space('s')
+    .record('t2')
+    .set({ by: deep as string, at: 2 })
   other.space('s').record('t3').set({ by: 'x' })
   take(node, other)
   const found = await Array.fromAsync(node.conflicts.list())
